@@ -1,0 +1,1 @@
+"""The agencies' databases, read and never written."""

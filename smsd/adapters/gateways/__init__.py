@@ -1,0 +1,1 @@
+"""The roads to the telephone networks, one module each, and the table that names them."""

@@ -1,0 +1,1 @@
+"""The nightly files: CSV and the page."""

@@ -1,0 +1,1 @@
+"""The inbound listener: receipts, look-ups, metrics, health."""

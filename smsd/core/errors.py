@@ -1,0 +1,67 @@
+"""The error tree: one class per decision its catcher takes. ``code`` is for programs, the sentence for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SmsdError(Exception):
+    """Anything smsd itself reports; ``hint`` says how to mend it."""
+
+    def __init__(self, message: str, *, code: str = "error", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """One mistake in one file. Printed as ``path:line:column: key: what is wrong, what is accepted``."""
+
+    path: str
+    line: int
+    column: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.key}: {self.message}"
+
+
+class ConfigError(SmsdError):
+    """The configuration cannot be used; holds every mistake found, not only the first."""
+
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
+        super().__init__("\n".join(map(str, problems)), code="config")
+        self.problems = tuple(problems)
+
+
+class StoreError(SmsdError):
+    """The state store cannot be used (locked by another smsd, damaged, read-only, of another version)."""
+
+
+class AgencyError(SmsdError):
+    """An agency's database could not be read this time; nothing changed. ``code`` is one of `AGENCY_FAULTS`."""
+
+
+AGENCY_FAULTS = (
+    "unreachable",
+    "login_failed",
+    "database_missing",
+    "view_missing",
+    "column_missing",
+    "permission_denied",
+    "timeout",
+    "incredible",
+    "driver_missing",
+    "read_failed",
+)
+
+
+class ReceiptError(SmsdError):
+    """A receipt callback that changes nothing. ``code``: ``unsigned``, ``malformed`` or ``oversized``."""

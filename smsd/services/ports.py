@@ -1,0 +1,167 @@
+"""The ports: what the services ask of the outside world. Adapters implement them; tests hold every adapter to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+
+from smsd.core.model import Outcome, Receipt
+
+VIEW_COLUMNS = (
+    "dossier_code",
+    "phone",
+    "step",
+    "status",
+    "procedure_code",
+    "procedure_name",
+    "received_at",
+    "due_at",
+    "resolved_at",
+)
+"""The columns of the view that decide anything, in the order in which rows carry them."""
+
+RawValue = object
+RawRow = tuple[RawValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One thing `smsd check` looked at: ``state`` is ok, warning or failed; ``hint`` says how to mend it."""
+
+    name: str
+    state: str
+    message: str
+    hint: str = ""
+
+
+class AgencyReader(Protocol):
+    """One agency's view. One connection at a time; everything it raises is an `AgencyError`."""
+
+    def rows(self, columns: Sequence[str] = VIEW_COLUMNS) -> Iterator[list[RawRow]]:
+        """Stream the whole view in blocks of raw rows with exactly these contract columns.
+
+        A column the view need not have and has not is None in every row. Dates come as the driver gives them, or as
+        ISO 8601 text. Memory is bounded by one block.
+        """
+
+    def has_column(self, column: str) -> bool:
+        """Whether the view has a contract column. Known after `rows` has yielded or ended, or asks the database."""
+
+    def cancel(self) -> None:
+        """Make a running `rows` fail soon. Called from another thread; never raises, never blocks."""
+
+    def check(self) -> list[CheckResult]:
+        """Connection, view, columns, a sample of rows, and whether the login could write."""
+
+    def close(self) -> None:
+        """Let go of the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a gateway is given: our id, ``84…`` digits, the text as it shall appear, and what the spool records."""
+
+    id: str
+    phone: str
+    text: str
+    kind: str
+    agency: str
+    dossier_code: str
+    at: datetime
+    segments: int
+    repeat: bool = False
+    """Whether this message may have been handed over before under the same id."""
+
+
+Done = Callable[[str, Outcome], None]
+"""Called once for each submitted message with its id, from any thread."""
+
+
+class Gateway(Protocol):
+    """A road to the telephone networks."""
+
+    name: str
+    window: int
+    """How many messages may be under way at once; the rest stay queued, where a crash cannot make them unknown."""
+    repeats_safely: bool
+    """Whether the same id handed over twice is sent once, so that an unknown one may simply be sent again."""
+
+    def submit(self, messages: Sequence[Outgoing], done: Done) -> None:
+        """Hand messages over; returns before the answers. ``done`` is called exactly once for each message."""
+
+    def find(self, message_id: str, since: datetime) -> Outcome | None:
+        """Ask what became of a message handed over since an instant; None where the gateway cannot tell."""
+
+    def check(self) -> list[CheckResult]:
+        """Whether it can be reached and takes our account."""
+
+    def close(self) -> None:
+        """Wait for what is under way (5 s at most) and let go."""
+
+
+class ReceiptParser(Protocol):
+    """Turns a provider's callback into a receipt."""
+
+    name: str
+
+    def parse_receipt(self, fields: Mapping[str, str], body: bytes) -> Receipt:
+        """The receipt a callback carries. Raises `ReceiptError` for an unsigned, malformed or unknown one."""
+
+
+class ReceiptSink(Protocol):
+    """Where proven receipts go."""
+
+    def receive(self, receipt: Receipt) -> str:
+        """Record a receipt before it is answered. Returns ``applied``, ``repeated``, ``late`` or ``unknown_message``."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupRequest:
+    """A text sent to 9029. ``id`` is the provider's id of it, by which repeats are told."""
+
+    number: str
+    text: str
+    id: str | None
+
+
+class LookupDesk(Protocol):
+    """Answers citizens' look-ups."""
+
+    def answer(self, request: LookupRequest) -> str:
+        """The text to send back; always some text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A condition a person must mend. ``key`` names the condition, so that it is raised once while it lasts."""
+
+    key: str
+    severity: str
+    message: str
+    hint: str
+    at: datetime
+
+
+class Alarms(Protocol):
+    """Raises and clears alarms: log, store, and the operator's command."""
+
+    def raise_alarm(self, key: str, message: str, *, hint: str = "", severity: str = "error") -> None:
+        """Raise the alarm of a condition; nothing happens if it stands already."""
+
+    def clear(self, key: str) -> None:
+        """The condition is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """What an agency's own database says of one procedure on one day (``resolved`` None: the view cannot tell)."""
+
+    day: date
+    agency: str
+    procedure_code: str
+    procedure_name: str
+    received: int
+    resolved: int | None
+    due_tomorrow: int
