@@ -7,19 +7,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+from smsd.core import rows
 from smsd.core.model import Outcome, Receipt
 
-VIEW_COLUMNS = (
-    "dossier_code",
-    "phone",
-    "step",
-    "status",
-    "procedure_code",
-    "procedure_name",
-    "received_at",
-    "due_at",
-    "resolved_at",
-)
+VIEW_COLUMNS = rows.VIEW_COLUMNS
 """The columns of the view that decide anything, in the order in which rows carry them."""
 
 RawValue = object
