@@ -39,7 +39,7 @@ _INSTANT = re.compile(rf"{_DAY}(?:(?:[Tt]| +){_TIME}(?: *{_OFFSET})?)?")
 
 
 class BadRow(Exception):  # noqa: N818 - it names the row, and is told apart from faults of smsd
-    """A row without what makes it a dossier: skipped, counted, listed. ``code`` is None where that is missing."""
+    """A row without what makes it a dossier, skipped and listed. ``code`` is None where it is missing."""
 
     def __init__(self, code: str | None, problem: str) -> None:
         super().__init__(problem)
@@ -50,8 +50,8 @@ class BadRow(Exception):  # noqa: N818 - it names the row, and is told apart fro
 def parse_instant(raw: object, zone: tzinfo) -> datetime | None:
     """The instant a date-time value names, in UTC; None for null and blank ones.
 
-    Values without a zone are in ``zone``; a date alone is its first moment. Raises ValueError for one that cannot
-    be: not ISO 8601, a day that no calendar has, or an instant outside the years 1 to 9999.
+    Values without a zone are in ``zone``; a date alone is its first moment. Raises ValueError for one that
+    cannot be: not ISO 8601, a day that no calendar has, or an instant outside the years 1 to 9999.
     """
     if raw is None:
         return None
