@@ -1,8 +1,8 @@
 """The nightly reconciliation: from what was counted to the rows of the reports.
 
 Pure sums. Dossiers are counted in the agencies' own databases, messages in the state store; here they only
-meet, and a number nobody could tell stays None instead of becoming 0. Where the numbers come from and how they
-are printed do not belong here.
+meet, and a number nobody could tell stays None instead of becoming 0. Where the numbers come from and how
+they are printed do not belong here.
 """
 
 from __future__ import annotations

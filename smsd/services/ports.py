@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
 from smsd.core import rows
-from smsd.core.model import Outcome, Receipt
+from smsd.core.model import MessageState, Outcome, Receipt
 
 VIEW_COLUMNS = rows.VIEW_COLUMNS
 """The columns of the view that decide anything, in the order in which rows carry them."""
@@ -105,7 +105,7 @@ class ReceiptSink(Protocol):
     """Where proven receipts go."""
 
     def receive(self, receipt: Receipt) -> str:
-        """Record a receipt before it is answered. Returns ``applied``, ``repeated``, ``late`` or ``unknown_message``."""
+        """Record a receipt before it is answered: ``applied``, ``repeated``, ``late`` or ``unknown_message``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +156,69 @@ class DayCounts:
     received: int
     resolved: int | None
     due_tomorrow: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgencyRecord:
+    """What the state store remembers of an agency: its baseline, its last good read and what ails it."""
+
+    id: str
+    mode: str
+    interval: timedelta
+    source: str | None = None
+    positions: str | None = None
+    baseline_at: datetime | None = None
+    baseline_wanted: bool = False
+    attempted_at: datetime | None = None
+    last_good_at: datetime | None = None
+    last_rows: int | None = None
+    bad_rows: int = 0
+    read_time: timedelta | None = None
+    failures: int = 0
+    next_attempt_at: datetime | None = None
+    error_code: str | None = None
+    error: str | None = None
+    error_since: datetime | None = None
+    low_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """One daily job: its name, the agency (``*``: all) and the day it belongs to."""
+
+    name: str
+    agency: str
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """How far a daily job is. ``state`` is owed, done, skipped or missed."""
+
+    state: str
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    detail: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state != "owed"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new state for a message, valid only if it is still in ``before``."""
+
+    message_id: str
+    before: MessageState
+    after: MessageState
+    at: datetime
+    detail: str | None = None
+    gateway: str | None = None
+    reference: str | None = None
+    next_at: datetime | None = None
+    possible_duplicate: bool = False
+    final: bool = False
+    handed_over: bool = False
+    failed_try: bool = False

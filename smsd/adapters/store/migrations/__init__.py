@@ -1,0 +1,1 @@
+"""How the state store's schema came to be, one step a file; run by alembic."""

@@ -1,0 +1,399 @@
+"""Polling: which agency is read when, each read's deadline, what a failed read leaves behind.
+
+Every read runs in a thread of its own and applies what it read itself, unless its deadline came first. A read that has
+given nothing for a second does not count against `polling.workers`, so a hanging database never delays the others; a
+driver that cannot be woken costs its thread, never a slot. Positions and messages are decided in `applying`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from smsd.core.clock import Clock, at_time, local_day
+from smsd.core.diff import Doubt
+from smsd.core.errors import AgencyError, SmsdError
+from smsd.core.model import APOLOGY, Mode
+from smsd.core.outbox import LONGEST_READ_WAIT, backoff
+from smsd.core.policy import AgencyPolicy
+from smsd.services.applying import (
+    Application,
+    IncredibleRead,
+    Orders,
+    Overtaken,
+)
+from smsd.services.making import APOLOGY_RUN, Applied
+from smsd.services.ports import AgencyReader, Alarms, RawRow, RunKey
+from smsd.services.snapshot import take
+from smsd.services.storage import RunBook, SnapshotStore
+
+log = structlog.get_logger(__name__)
+
+STALLED_AFTER = 1.0
+"""Seconds without a row after which a read no longer holds a worker's slot."""
+MOST_ABANDONED = 3
+"""Reads of one agency whose drivers may hang at once; then it is left alone until one comes back."""
+FAILURES_BEFORE_ALARM = 3
+_MENDED_BY_PEOPLE = frozenset(
+    {"login_failed", "database_missing", "view_missing", "column_missing", "permission_denied", "incredible"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgencyPlan:
+    """What polling needs of one agency's configuration."""
+
+    policy: AgencyPolicy
+    source: str
+    positions: str
+    timeout: timedelta
+    open_reader: Callable[[], AgencyReader]
+
+
+@dataclass(slots=True)
+class _Job:
+    """One read under way. Who settles it first, the reading thread or the deadline, decides its end."""
+
+    agency: str
+    started: float
+    reader: AgencyReader
+    deadline: float
+    thread: threading.Thread | None = None
+    progress: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _settled: bool = False
+    given_up: bool = False
+
+    def settle(self, *, give_up: bool = False) -> bool:
+        """Claim the right to apply, or to give up; True for the first claim only."""
+        with self._lock:
+            if self._settled:
+                return False
+            self._settled, self.given_up = True, give_up
+            return True
+
+    def is_mine(self) -> bool:
+        """For the reading thread: whether the job's end is still its own to tell."""
+        return self.settle() or not self.given_up
+
+    def watched(
+        self, blocks: Iterator[list[RawRow]], monotonic: Callable[[], float]
+    ) -> Iterator[list[RawRow]]:
+        """The blocks, noting when each came; ends with an error once the deadline has taken the job."""
+        for block in blocks:
+            self.progress = monotonic()
+            if self.given_up:
+                raise AgencyError("the read was given up", code="timeout")
+            yield block
+
+
+class Poller:
+    """Reads every agency once an interval and applies what it read."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        runs: RunBook,
+        alarms: Alarms,
+        clock: Clock,
+        *,
+        workers: int = 8,
+        monotonic: Callable[[], float] = time.monotonic,
+        on_messages: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._runs = runs
+        self._alarms = alarms
+        self._clock = clock
+        self._monotonic = monotonic
+        self._on_messages = on_messages
+        self.workers = workers
+        self._plans: dict[str, AgencyPlan] = {}
+        self._next: dict[str, datetime] = {}
+        self._attempted: dict[str, datetime] = {}
+        self._readers: dict[str, AgencyReader] = {}
+        self._jobs: dict[str, _Job] = {}
+        self._abandoned: list[_Job] = []
+        self._lock = threading.RLock()
+
+    def use(self, plans: Mapping[str, AgencyPlan]) -> None:
+        """Take a (re)loaded configuration; agencies in `off` are not to be among the plans."""
+        with self._lock:
+            for agency in list(self._readers):
+                if agency not in self._jobs:
+                    self._readers.pop(agency).close()
+            self._plans = dict(plans)
+            self._next = {agency: at for agency, at in self._next.items() if agency in plans}
+
+    # the daemon's way: threads and deadlines
+
+    def tick(self) -> None:
+        """Give up reads past their deadline, start those that are due."""
+        now = self._clock.now()
+        with self._lock:
+            self._reap()
+            for agency in self._due(now):
+                if self._active() >= self.workers:
+                    break
+                self._start(agency, now)
+
+    def busy(self) -> bool:
+        """Whether any read is under way."""
+        with self._lock:
+            return bool(self._jobs)
+
+    def poll_all_once(self) -> None:
+        """Start every agency's read, one each, and wait for all; for `run --once`."""
+        with self._lock:
+            waiting = list(self._plans)
+        while waiting or self.busy():
+            with self._lock:
+                self._reap()
+                while waiting and self._active() < self.workers:
+                    self._start(waiting.pop(0), self._clock.now())
+            self._wait_for_some()
+
+    def stop(self, seconds: float) -> None:
+        """Cancel what is under way and wait a little for it; nothing is applied half."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.settle(give_up=True)
+            job.reader.cancel()
+        until = self._monotonic() + seconds
+        for job in jobs:
+            if job.thread is not None:
+                job.thread.join(max(0.0, until - self._monotonic()))
+        for reader in self._readers.values():
+            reader.close()
+
+    def _wait_for_some(self) -> None:
+        with self._lock:
+            threads = [job.thread for job in self._jobs.values() if job.thread is not None]
+        if threads:
+            threads[0].join(0.02)
+
+    def _due(self, now: datetime) -> list[str]:
+        due = []
+        for agency, plan in self._plans.items():
+            if agency in self._jobs or self._hanging(agency) >= MOST_ABANDONED:
+                continue
+            if self._next.get(agency, now) <= now or self._pass_waits(plan, now):
+                due.append(agency)
+        return sorted(due, key=lambda agency: self._next.get(agency, now))
+
+    def _hanging(self, agency: str) -> int:
+        return sum(1 for job in self._abandoned if job.agency == agency)
+
+    def _active(self) -> int:
+        now = self._monotonic()
+        return sum(1 for job in self._jobs.values() if now - max(job.started, job.progress) < STALLED_AFTER)
+
+    def _start(self, agency: str, now: datetime) -> None:
+        plan = self._plans[agency]
+        started = self._monotonic()
+        reader = self._readers.get(agency) or plan.open_reader()
+        self._readers[agency] = reader
+        job = _Job(agency, started, reader, started + plan.timeout.total_seconds())
+        job.thread = threading.Thread(target=self._run, args=(job, plan), name=f"poll-{agency}", daemon=True)
+        self._jobs[agency] = job
+        self._attempted[agency] = now
+        self._next[agency] = now + plan.policy.interval
+        job.thread.start()
+
+    def _run(self, job: _Job, plan: AgencyPlan) -> None:
+        try:
+            self._attempt(plan, job.reader, job)
+        finally:
+            with self._lock:
+                if self._jobs.get(job.agency) is job:
+                    del self._jobs[job.agency]
+                if job in self._abandoned:
+                    self._abandoned.remove(job)
+                    job.reader.close()
+
+    def _attempt(self, plan: AgencyPlan, reader: AgencyReader, job: _Job) -> None:
+        """One read with everything that can go wrong in it written down; never raises."""
+        started_at = self._clock.now()
+        try:
+            self.poll(plan, self._orders(plan, started_at), reader, job=job)
+        except Overtaken:
+            log.info("read_overtaken", agency=job.agency)
+        except AgencyError as error:
+            if job.is_mine():
+                self._failed(plan, error, started_at)
+        except SmsdError as error:
+            log.error("poll_failed", agency=job.agency, code=error.code, error=error.message)
+        except Exception:
+            log.exception("poll_crashed", agency=job.agency)
+
+    def _reap(self) -> None:
+        """Take overdue jobs from their threads."""
+        now = self._monotonic()
+        for agency, job in list(self._jobs.items()):
+            if now < job.deadline or not job.settle(give_up=True):
+                continue
+            del self._jobs[agency]
+            self._abandoned.append(job)
+            self._readers.pop(agency, None)
+            job.reader.cancel()
+            plan = self._plans.get(agency)
+            if plan is not None:
+                seconds = plan.timeout.total_seconds()
+                error = AgencyError(
+                    f"the read was not over within {seconds:g} s",
+                    code="timeout",
+                    hint="look for locks and load in the agency's database, or raise timeout in its file",
+                )
+                self._failed(plan, error, self._attempted[agency])
+
+    # one read
+
+    def poll(
+        self,
+        plan: AgencyPlan,
+        orders: Orders,
+        reader: AgencyReader,
+        *,
+        dry_run: bool = False,
+        job: _Job | None = None,
+    ) -> Applied:
+        """Read one agency and apply it, in this thread. Raises `AgencyError`, `Overtaken`; then nothing changed."""
+        agency = plan.policy.id
+        started_at = self._clock.now()
+        record = self._store.agency(agency)
+        blocks = reader.rows()
+        if job is not None:
+            blocks = job.watched(blocks, self._monotonic)
+        with take(blocks, self._store.digests(agency), started_at) as snapshot:
+            if job is not None and not job.settle():
+                raise AgencyError("the read was given up", code="timeout")
+            batch = uuid.uuid4().hex
+            known_good_at = record.last_good_at if record is not None else None
+            try:
+                with self._store.transaction(agency) as tx:
+                    applied = Application(tx, snapshot, orders, self._clock.now(), batch).run(known_good_at)
+                    if dry_run:
+                        raise _Undo(applied)
+            except _Undo as undone:
+                return undone.applied
+        self._succeeded(plan, applied, started_at)
+        return applied
+
+    def _succeeded(self, plan: AgencyPlan, applied: Applied, started_at: datetime) -> None:
+        agency = plan.policy.id
+        self._next[agency] = started_at + plan.policy.interval
+        self._alarms.clear(f"agency:{agency}")
+        if applied.baseline:
+            log.info("baseline_taken", agency=agency, rows=applied.rows)
+        if applied.bad_rows:
+            log.warning("bad_rows", agency=agency, rows=applied.bad_rows)
+        if applied.held:
+            self._alarms.raise_alarm(
+                f"held:{agency}",
+                f"{applied.held} new messages of {agency} at once were held",
+                hint=f"look at the agency's data, then: smsd held release {agency}, or smsd held discard {agency}",
+            )
+        if applied.changed or applied.made or applied.superseded or applied.absent:
+            log.info(
+                "read_applied",
+                agency=agency,
+                rows=applied.rows,
+                changed=applied.changed,
+                transitions=applied.transitions,
+                made=applied.made,
+                suppressed=applied.suppressed,
+                superseded=applied.superseded,
+                absent=applied.absent,
+            )
+        if applied.made:
+            self._on_messages()
+
+    def _failed(self, plan: AgencyPlan, error: AgencyError, started_at: datetime) -> None:
+        """Write the fault down and put the next read off; the last good state stays."""
+        agency, now = plan.policy.id, self._clock.now()
+        try:
+            failures = note_failure(self._store, plan.policy, error, started_at, now)
+        except SmsdError as store_error:
+            log.error("store_failed", error=store_error.message)
+            return
+        self._next[agency] = now + backoff(failures, plan.policy.interval, LONGEST_READ_WAIT)
+        log.warning("read_failed", agency=agency, code=error.code, error=error.message, failures=failures)
+        if error.code in _MENDED_BY_PEOPLE or failures >= FAILURES_BEFORE_ALARM:
+            self._alarms.raise_alarm(f"agency:{agency}", f"{agency}: {error.message}", hint=error.hint)
+
+    # the apology pass rides on a read
+
+    def _orders(self, plan: AgencyPlan, now: datetime) -> Orders:
+        orders = Orders(plan.policy, plan.source, plan.positions)
+        if self._pass_is_owed(plan.policy, now):
+            orders = replace(orders, apology_day=local_day(now, plan.policy.zone))
+        return orders
+
+    def orders(self, agency: str) -> Orders:
+        """What the next read of an agency is to do, as of now."""
+        return self._orders(self._plans[agency], self._clock.now())
+
+    def _pass_is_owed(self, policy: AgencyPolicy, now: datetime) -> bool:
+        window = apology_window(policy, now)
+        if window is None or not window[0] <= now < window[1]:
+            return False
+        return not self._runs.run(RunKey(APOLOGY_RUN, policy.id, local_day(now, policy.zone))).over
+
+    def _pass_waits(self, plan: AgencyPlan, now: datetime) -> bool:
+        """Whether the pass's time has come since the last attempt, so that the read is due at once."""
+        window = apology_window(plan.policy, now)
+        if window is None or not window[0] <= now < window[1]:
+            return False
+        attempted = self._attempted.get(plan.policy.id)
+        return (attempted is None or attempted < window[0]) and self._pass_is_owed(plan.policy, now)
+
+
+class _Undo(Exception):  # noqa: N818 - carries a dry run's result out of its transaction
+    def __init__(self, applied: Applied) -> None:
+        self.applied = applied
+
+
+def apology_window(policy: AgencyPolicy, now: datetime) -> tuple[datetime, datetime] | None:
+    """From when until when today's apology pass may run for an agency; None where there is none."""
+    notice = policy.notices.get(APOLOGY)
+    if (
+        notice is None
+        or notice.at is None
+        or notice.until is None
+        or not policy.apology
+        or policy.mode is Mode.OFF
+    ):
+        return None
+    day = local_day(now, policy.zone)
+    return at_time(day, notice.at, policy.zone), at_time(day, notice.until, policy.zone)
+
+
+def note_failure(
+    store: SnapshotStore, policy: AgencyPolicy, error: AgencyError, started_at: datetime, now: datetime
+) -> int:
+    """Write a failed read into the agency's record; returns how many have failed in a row."""
+    with store.transaction(policy.id) as tx:
+        record = tx.agency()
+        failures = (record.failures if record is not None else 0) + 1
+        low_since = record.low_since if record is not None else None
+        if isinstance(error, IncredibleRead):
+            low_since = (low_since or now) if error.doubt is Doubt.HALVED else None
+        tx.save_agency(
+            mode=policy.mode if record is None else record.mode,
+            interval=policy.interval,
+            attempted_at=started_at,
+            failures=failures,
+            next_attempt_at=now + backoff(failures, policy.interval, LONGEST_READ_WAIT),
+            error_code=error.code,
+            error=str(error),
+            error_since=(record.error_since if record is not None else None) or now,
+            low_since=low_since,
+        )
+        return failures
