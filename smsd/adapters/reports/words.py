@@ -59,18 +59,18 @@ _EN_KINDS = {
 _VI_ENDINGS = {
     MADE: "đã lập",
     Ending.DELIVERED.value: "đã đến máy",
-    Ending.ACCEPTED.value: "cổng đã nhận, chưa có báo phát",
+    Ending.ACCEPTED.value: "cổng đã nhận (chưa có báo phát)",
     Ending.FAILED.value: "gửi không được",
-    Ending.SUPPRESSED.value: "không gửi, có lý do",
+    Ending.SUPPRESSED.value: "không gửi (có lý do)",
     Ending.SUPERSEDED.value: "không còn cần gửi",
     Ending.PENDING.value: "đang chờ",
 }
 _EN_ENDINGS = {
     MADE: "made",
     Ending.DELIVERED.value: "delivered to the phone",
-    Ending.ACCEPTED.value: "accepted by the gateway, no receipt",
+    Ending.ACCEPTED.value: "accepted by the gateway (no receipt)",
     Ending.FAILED.value: "failed",
-    Ending.SUPPRESSED.value: "suppressed, with a reason",
+    Ending.SUPPRESSED.value: "suppressed (with a reason)",
     Ending.SUPERSEDED.value: "no longer needed",
     Ending.PENDING.value: "pending",
 }
