@@ -1,0 +1,49 @@
+"""Telling the operator's own command of an alarm: the alarm as JSON on its input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Sequence
+
+import structlog
+
+from smsd.services.ports import Alarm
+
+log = structlog.get_logger(__name__)
+_SECONDS = 30
+
+
+class AlarmCommand:
+    """Runs a command for each alarm, beside the daemon's work; its failure is a log line."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = list(command)
+
+    def __call__(self, alarm: Alarm) -> None:
+        """Run the command in the background."""
+        threading.Thread(target=self._run, args=(alarm,), name="alarm", daemon=True).start()
+
+    def _run(self, alarm: Alarm) -> None:
+        document = {
+            "key": alarm.key,
+            "severity": alarm.severity,
+            "message": alarm.message,
+            "hint": alarm.hint,
+            "at": alarm.at.isoformat(),
+        }
+        try:
+            done = subprocess.run(  # noqa: S603 - the operator's own command, never a shell line of ours
+                self._command,
+                input=json.dumps(document, ensure_ascii=False).encode(),
+                timeout=_SECONDS,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            log.warning("alarm_command_failed", error=type(error).__name__)
+            return
+        if done.returncode:
+            log.warning("alarm_command_failed", exit_status=done.returncode)

@@ -1,0 +1,221 @@
+"""What smsd listens to: receipts, look-ups, metrics and a sign of life, as a WSGI application.
+
+Here calls are taken apart, proven and answered in HTTP; what a receipt or a look-up means is decided elsewhere.
+Nothing here logs a number, a text or a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import parse_qsl
+
+import structlog
+from flask import Flask, Response, request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, RequestURITooLarge
+
+from smsd.core.errors import ReceiptError
+from smsd.core.signing import same_secret
+from smsd.services.ports import LookupDesk, LookupRequest, ReceiptParser, ReceiptSink
+
+log = structlog.get_logger(__name__)
+
+LARGEST_BODY = 16 * 1024
+LONGEST_QUERY = 8 * 1024
+_LONGEST_FIELD = 200
+_FORM = "application/x-www-form-urlencoded"
+_TEXT = "text/plain; charset=utf-8"
+_STATUS_OF_RECEIPT_ERROR = {"unsigned": 403, "malformed": 400, "oversized": 413}
+_CHARSETS = {"utf-8", "utf-16be", "utf-16", "iso-8859-1", "us-ascii", "windows-1258"}
+
+
+class InboundCalls:
+    """Counts inbound calls by path and outcome."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counter = Counter(
+            "smsd_inbound_calls",
+            "Calls to the inbound listener, by path and what became of them",
+            ["path", "outcome"],
+            registry=registry,
+        )
+
+    def count(self, path: str, outcome: str) -> None:
+        """One call."""
+        self._counter.labels(path, outcome).inc()
+
+
+class _Collected(Collector):
+    """Lets a function provide metrics at the moment they are asked for."""
+
+    def __init__(self, metrics: Callable[[], Iterable[Metric]]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics now."""
+        return self._metrics()
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: registering must not ask the store."""
+        return ()
+
+
+def create_app(
+    *,
+    receipts: Mapping[str, ReceiptParser],
+    sink: ReceiptSink,
+    lookups: LookupDesk,
+    secret: str,
+    metrics: Callable[[], Iterable[Metric]],
+    alive: Callable[[], bool],
+) -> Flask:
+    """The application. ``receipts`` are the gateways that may report, by name; ``secret`` is what look-ups must carry."""
+    app = Flask("smsd", static_folder=None)
+    registry = CollectorRegistry(auto_describe=False)
+    calls = InboundCalls(registry)
+    registry.register(_Collected(metrics))
+    app.extensions["smsd_inbound_calls"] = calls
+    app.before_request(_refuse_what_is_too_large)
+    app.register_error_handler(HTTPException, _answer_http_error(calls))
+    app.register_error_handler(Exception, _answer_fault(calls))
+
+    def receive(gateway: str) -> Response:
+        return _receive(receipts.get(gateway), sink, calls)
+
+    def look_up() -> Response:
+        return _look_up(lookups, secret, calls)
+
+    def show_metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    def show_health() -> Response:
+        return _plain("ok") if alive() else _plain("not alive", 503)
+
+    both = ["GET", "POST"]
+    _route(app, "/receipts/<gateway>", receive, both)
+    _route(app, "/lookups", look_up, both)
+    _route(app, "/metrics", show_metrics, ["GET", "HEAD"])
+    _route(app, "/healthz", show_health, ["GET", "HEAD"])
+    return app
+
+
+def _route(app: Flask, rule: str, view: Callable[..., Response], methods: list[str]) -> None:
+    app.add_url_rule(rule, view.__name__, view, methods=methods, provide_automatic_options=False)
+
+
+def _receive(parser: ReceiptParser | None, sink: ReceiptSink, calls: InboundCalls) -> Response:
+    _refuse_head()
+    if parser is None:
+        calls.count("receipts", "unknown_gateway")
+        return _plain("unknown gateway", 404)
+    body = request.get_data(cache=True)
+    try:
+        receipt = parser.parse_receipt(_fields(), body)
+    except ReceiptError as error:
+        calls.count("receipts", error.code if error.code in _STATUS_OF_RECEIPT_ERROR else "malformed")
+        return _plain(error.code, _STATUS_OF_RECEIPT_ERROR.get(error.code, 400))
+    outcome = sink.receive(receipt)
+    calls.count("receipts", outcome)
+    return _plain("unknown message", 404) if outcome == "unknown_message" else _plain("ok")
+
+
+def _look_up(lookups: LookupDesk, secret: str, calls: InboundCalls) -> Response:
+    _refuse_head()
+    request.get_data(cache=True)
+    fields = _fields()
+    if not same_secret(secret, fields.get("token", "")):
+        calls.count("lookups", "wrong_token")
+        return _plain("wrong token", 403)
+    number, id_ = fields.get("from", "").strip(), fields.get("id", "").strip()
+    if not number or "text" not in fields or max(len(number), len(id_)) > _LONGEST_FIELD:
+        calls.count("lookups", "malformed")
+        return _plain("from and text are needed", 400)
+    text = _decoded(fields["text"], fields.get("charset"))
+    answer = lookups.answer(LookupRequest(_storable(number), _storable(text), _storable(id_) or None))
+    calls.count("lookups", "answered")
+    return _plain(answer)
+
+
+def _refuse_head() -> None:
+    """A HEAD must change nothing, and the framework offers it wherever there is a GET."""
+    if request.method == "HEAD":
+        raise MethodNotAllowed(["GET", "POST"])
+
+
+def _refuse_what_is_too_large() -> None:
+    """Too large is told from the announced length; a body without one is cut off by the server's own limit."""
+    if len(request.query_string) + len(request.path) > LONGEST_QUERY:
+        raise RequestURITooLarge
+    if (request.content_length or 0) > LARGEST_BODY:
+        raise RequestEntityTooLarge
+
+
+def _fields() -> dict[str, str]:
+    """The call's parameters by name: of the query first, then of a form or a flat JSON object."""
+    fields: dict[str, str] = {}
+    if request.is_json:
+        body = request.get_json(silent=True)
+        if isinstance(body, dict):
+            fields.update((k, str(v)) for k, v in body.items() if isinstance(v, (str, int, float)))
+    elif request.mimetype == _FORM:
+        fields.update(request.form.to_dict())
+    fields.update(request.args.to_dict())
+    return fields
+
+
+def _decoded(text: str, charset: str | None) -> str:
+    """A text in the charset the gateway says its bytes are in; without one they are UTF-8, which is read already."""
+    name = (charset or "").strip().lower()
+    if name not in _CHARSETS or name == "utf-8":
+        return text
+    raw = request.query_string if "text" in request.args else request.get_data(cache=True)
+    pairs = dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="latin-1"))
+    if "text" not in pairs or request.is_json:
+        return text
+    return pairs["text"].encode("latin-1", "replace").decode(name, "replace")
+
+
+def _storable(text: str) -> str:
+    """Without what no database takes: NUL and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _plain(text: str, status: int = 200) -> Response:
+    response = Response(text, status=status, content_type=_TEXT)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _path_label() -> str:
+    first = request.path.lstrip("/").split("/", 1)[0]
+    return first if first in ("receipts", "lookups", "metrics", "healthz") else "other"
+
+
+def _answer_http_error(calls: InboundCalls) -> Callable[[HTTPException], Response]:
+    outcomes = {404: "not_found", 405: "wrong_method", 413: "oversized", 414: "oversized"}
+
+    def answer(error: HTTPException) -> Response:
+        code = error.code or 400
+        calls.count(_path_label(), outcomes.get(code, "malformed"))
+        response = _plain(f"{code} {error.name}", code)
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(error.valid_methods)
+        return response
+
+    return answer
+
+
+def _answer_fault(calls: InboundCalls) -> Callable[[Exception], Response]:
+    """Our own fault: the gateway shall try again, and learns nothing of what went wrong."""
+
+    def answer(error: Exception) -> Response:
+        calls.count(_path_label(), "failed")
+        log.error("inbound_call_failed", path=_path_label(), error=type(error).__name__)
+        response = _plain("try again later", 503)
+        response.headers["Retry-After"] = "5"
+        return response
+
+    return answer

@@ -1,0 +1,140 @@
+"""The inbound listener: waitress in a thread of its own, with limits, stopped within a moment.
+
+What is served is `app`'s; here are sockets, limits and the refusals that never reach the application.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+import structlog
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from smsd.adapters.web.app import LARGEST_BODY, InboundCalls
+from smsd.core.errors import SmsdError
+
+log = structlog.get_logger(__name__)
+
+_THREADS = 8
+_CONNECTIONS = 200
+_IDLE_SECONDS = 30
+_LARGEST_HEADER = 32 * 1024
+_TICK = 0.5
+
+
+class ListenError(SmsdError):
+    """The inbound listener cannot listen where it is told to."""
+
+
+class InboundServer:
+    """Serves an application on ``host:port`` (port 0: any) until closed."""
+
+    def __init__(self, listen: str, app: WSGIApplication, calls: InboundCalls | None = None) -> None:
+        self.listen = listen
+        self._app = app
+        self._calls = calls
+        self._map: dict[int, Any] = {}
+        self._server: Any = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Listen and serve in a thread. Raises `ListenError` if the address cannot be had."""
+        logging.getLogger("waitress").setLevel(
+            logging.CRITICAL
+        )  # tells of peers and paths; calls are counted here
+        try:
+            self._server = self._create()
+        except (OSError, ValueError) as error:
+            wasyncore.close_all(self._map, ignore_all=True)
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise ListenError(
+                f"cannot listen on {self.listen}: {reason}",
+                code="listen_failed",
+                hint="inbound.listen is host:port; see what holds the port with: ss -ltnp",
+            ) from error
+        self._thread = threading.Thread(target=self._serve, name="inbound", daemon=True)
+        self._thread.start()
+        log.info("inbound_listens", listen=self.listen, port=self.port)
+
+    @property
+    def port(self) -> int:
+        """The port listened on."""
+        listening = getattr(self._server, "effective_listen", None)
+        return int(listening[0][1] if listening else self._server.effective_port)
+
+    def close(self) -> None:
+        """Finish the calls under way (2 s at most) and let go. Safe to call twice."""
+        self._stopping.set()
+        if self._thread is None:
+            return
+        self._thread.join(timeout=_TICK + 5)
+        self._thread = None
+
+    def _create(self) -> Any:
+        server = create_server(
+            self._app,
+            map=self._map,
+            listen=self.listen,
+            threads=_THREADS,
+            ident=None,
+            connection_limit=_CONNECTIONS,
+            channel_timeout=_IDLE_SECONDS,
+            cleanup_interval=5,
+            max_request_body_size=4
+            * LARGEST_BODY,  # a little more reaches the application, to be refused plainly
+            max_request_header_size=_LARGEST_HEADER,
+            clear_untrusted_proxy_headers=True,
+            expose_tracebacks=False,
+            log_socket_errors=False,
+        )
+        channel_class = _channel_counting_in(self._calls)
+        for dispatcher in self._map.values():
+            if hasattr(dispatcher, "channel_class"):
+                dispatcher.channel_class = channel_class
+        return server
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                wasyncore.loop(timeout=_TICK, use_poll=True, map=self._map, count=1)
+            except OSError as error:
+                # a connection closed between being listed and being polled
+                log.debug("inbound_poll_failed", error=type(error).__name__)
+        self._shut_down()
+
+    def _shut_down(self) -> None:
+        """Answer what the workers still have in hand, then close every socket."""
+        for dispatcher in list(self._map.values()):
+            if hasattr(dispatcher, "channel_class"):
+                dispatcher.accepting = False
+        self._server.task_dispatcher.shutdown(timeout=2)
+        wasyncore.loop(timeout=0.05, use_poll=True, map=self._map, count=2)
+        wasyncore.close_all(self._map, ignore_all=True)
+
+
+def _channel_counting_in(calls: InboundCalls | None) -> type[Any]:
+    """Channels whose refusals (too large, not HTTP) are counted and tell nothing of the server."""
+
+    class PlainRefusal(ErrorTask):  # type: ignore[misc]
+        def execute(self) -> None:
+            error = self.request.error
+            if calls is not None:
+                calls.count("other", "oversized" if error.code in (413, 431) else "malformed")
+            body = f"{error.code} {error.reason}".encode()
+            self.status = f"{error.code} {error.reason}"
+            self.response_headers.append(("Content-Type", "text/plain; charset=utf-8"))
+            self.set_close_on_finish()
+            self.content_length = len(body)
+            self.write(body)
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        error_task_class = PlainRefusal
+
+    return Channel

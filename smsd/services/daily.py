@@ -1,0 +1,259 @@
+"""Daily jobs: apology passes that were missed, and the nightly reconciliation.
+
+A job of a day is owed until its row says that it is over, so a restart, a late start or a night without power needs no
+special case. The apology pass itself rides on a read (`polling`); here is what becomes of one nobody could run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta, tzinfo
+
+import structlog
+
+from smsd.core.clock import Clock, at_time, day_bounds, local_day
+from smsd.core.errors import AgencyError
+from smsd.core.figures import Finding, ReportAgency
+from smsd.core.model import APOLOGY, FindingKind, Mode, Tracked
+from smsd.core.notices import apology_is_owed
+from smsd.core.outbox import LONGEST_READ_WAIT, backoff
+from smsd.core.phones import mask_phone
+from smsd.services.deadlines import within
+from smsd.services.making import APOLOGY_RUN
+from smsd.services.polling import AgencyPlan
+from smsd.services.ports import Alarms, RunKey
+from smsd.services.reporting import ReportPaths, ReportService
+from smsd.services.storage import RunBook, SnapshotStore
+
+log = structlog.get_logger(__name__)
+
+PROVISIONAL_RUN = "reconciliation"
+FINAL_RUN = "reconciliation_final"
+COUNT_RUN = "count"
+ALL_AGENCIES = "*"
+FINAL_AT = time(0, 5)
+COUNTS_WAITED_FOR_UNTIL = time(6, 0)
+DAYS_BACK = 7
+"""How many days that passed without a daemon are still reported on."""
+_FIRST_WAIT = timedelta(minutes=1)
+
+
+class MissedPasses:
+    """Lists the dossiers of apology passes that nobody could run by `until`."""
+
+    def __init__(self, snapshots: SnapshotStore, runs: RunBook, clock: Clock) -> None:
+        self._snapshots = snapshots
+        self._runs = runs
+        self._clock = clock
+
+    def tick(self, plans: Mapping[str, AgencyPlan]) -> None:
+        """Close every pass whose time is over."""
+        now = self._clock.now()
+        for agency, plan in plans.items():
+            for day in self._days(plan, now):
+                key = RunKey(APOLOGY_RUN, agency, day)
+                if not self._runs.run(key).over:
+                    self._close(plan, key, now)
+
+    def _days(self, plan: AgencyPlan, now: datetime) -> Iterator[date]:
+        notice, zone = plan.policy.notices.get(APOLOGY), plan.policy.zone
+        if notice is None or notice.until is None or not plan.policy.apology or plan.policy.mode is Mode.OFF:
+            return
+        record = self._snapshots.agency(plan.policy.id)
+        if record is None or record.baseline_at is None:
+            return
+        today = local_day(now, zone)
+        first = max(local_day(record.baseline_at, zone), today - timedelta(days=DAYS_BACK))
+        last_over = self._runs.last_run_day(APOLOGY_RUN, plan.policy.id)
+        if last_over is not None:
+            first = max(first, last_over + timedelta(days=1))
+        for day in _days_from(first, today):
+            if now >= at_time(day, notice.until, zone):
+                yield day
+
+    def _close(self, plan: AgencyPlan, key: RunKey, now: datetime) -> None:
+        notice, zone = plan.policy.notices[APOLOGY], plan.policy.zone
+        record = self._snapshots.agency(plan.policy.id)
+        if notice.at is None or record is None or record.baseline_at is None:
+            return
+        if record.baseline_at >= at_time(key.day, notice.at, zone):
+            self._runs.finish_run(key, "skipped", now, "the baseline came after the pass's time")
+            return
+        bounds = day_bounds(key.day + timedelta(days=1), zone)
+        count = 0
+        with self._snapshots.transaction(plan.policy.id) as tx:
+            for block in tx.due_between(*bounds, present=False):
+                owed = [
+                    t
+                    for t in block
+                    if apology_is_owed(replace(t, missing_reads=0), notice, plan.policy, key.day)
+                ]
+                made = tx.messages_of([t.dossier.code for t in owed])
+                silent = [
+                    t
+                    for t in owed
+                    if all(m.kind != APOLOGY for m in made.get(t.dossier.code, []) if m.due_day)
+                ]
+                tx.find([_no_apology(plan.policy.id, key.day, tracked, now) for tracked in silent])
+                count += len(silent)
+            tx.finish_run(key.name, key.day, "missed", now, f"{count} without an apology")
+        log.warning("apology_pass_missed", agency=plan.policy.id, day=key.day.isoformat(), dossiers=count)
+
+
+def _no_apology(agency: str, day: date, tracked: Tracked, now: datetime) -> Finding:
+    return Finding(
+        day=day,
+        agency=agency,
+        reason=FindingKind.NO_APOLOGY,
+        at=now,
+        dossier_code=tracked.dossier.code,
+        procedure_code=tracked.dossier.procedure_code or "",
+        kind=APOLOGY,
+        phone_masked=mask_phone(tracked.dossier.phone or ""),
+    )
+
+
+def _days_from(first: date, last: date) -> Iterator[date]:
+    for ordinal in range(first.toordinal(), last.toordinal() + 1):
+        yield date.fromordinal(ordinal)
+
+
+class NightlyReports:
+    """Asks the agencies' databases and writes the reconciliation: provisional at night, final after midnight."""
+
+    def __init__(
+        self,
+        reports: ReportService,
+        runs: RunBook,
+        alarms: Alarms,
+        clock: Clock,
+        *,
+        zone: tzinfo,
+        at: time,
+        workers: int = 8,
+    ) -> None:
+        self._reports = reports
+        self._runs = runs
+        self._alarms = alarms
+        self._clock = clock
+        self._zone = zone
+        self._at = at
+        self._workers = workers
+
+    def tick(self, plans: Mapping[str, AgencyPlan], agencies: Sequence[ReportAgency]) -> list[ReportPaths]:
+        """Run what is owed now; returns what was written. Takes as long as the agencies' databases do."""
+        now = self._clock.now()
+        written = [self._final(day, plans, agencies) for day in self._days_to_finish(now)]
+        today = local_day(now, self._zone)
+        key = RunKey(PROVISIONAL_RUN, ALL_AGENCIES, today)
+        if now >= at_time(today, self._at, self._zone) and not self._runs.run(key).over:
+            written.append(self._provisional(key, plans, agencies))
+        return [paths for paths in written if paths is not None]
+
+    def _days_to_finish(self, now: datetime) -> list[date]:
+        today = local_day(now, self._zone)
+        first = max(local_day(self._runs.began(now), self._zone), today - timedelta(days=DAYS_BACK))
+        last_over = self._runs.last_run_day(FINAL_RUN, ALL_AGENCIES)
+        if last_over is not None:
+            first = max(first, last_over + timedelta(days=1))
+        days = []
+        for day in _days_from(first, today - timedelta(days=1)):
+            run = self._runs.run(RunKey(FINAL_RUN, ALL_AGENCIES, day))
+            waits = run.next_attempt_at is not None and now < run.next_attempt_at
+            if not run.over and not waits and now >= self._final_at(day):
+                days.append(day)
+        return days
+
+    def _final_at(self, day: date) -> datetime:
+        return at_time(day + timedelta(days=1), FINAL_AT, self._zone)
+
+    def _provisional(
+        self, key: RunKey, plans: Mapping[str, AgencyPlan], agencies: Sequence[ReportAgency]
+    ) -> ReportPaths | None:
+        self.count(key.day, plans)
+        paths = self._write(key.day, agencies, provisional=True)
+        if paths is not None:
+            self._runs.finish_run(key, "done", self._clock.now())
+        return paths
+
+    def _final(
+        self, day: date, plans: Mapping[str, AgencyPlan], agencies: Sequence[ReportAgency]
+    ) -> ReportPaths | None:
+        """Count whoever was not counted yet, write; over when all were, or when it is too late to wait for more."""
+        key = RunKey(FINAL_RUN, ALL_AGENCIES, day)
+        waiting = {
+            agency: plan
+            for agency, plan in plans.items()
+            if not self._runs.run(RunKey(COUNT_RUN, agency, day)).over
+        }
+        silent = self.count(day, waiting)
+        now = self._clock.now()
+        for agency in waiting.keys() - silent.keys():
+            self._runs.finish_run(RunKey(COUNT_RUN, agency, day), "done", now)
+        paths = self._write(day, agencies)
+        too_late = now >= at_time(day + timedelta(days=1), COUNTS_WAITED_FOR_UNTIL, self._zone)
+        if paths is not None and (not silent or too_late):
+            detail = f"not asked: {', '.join(sorted(silent))}" if silent else None
+            self._runs.finish_run(key, "done", now, detail)
+            self._rewrite_changed(day, agencies)
+        else:
+            attempts = self._runs.run(key).attempts + 1
+            wait = backoff(attempts, _FIRST_WAIT, LONGEST_READ_WAIT)
+            self._runs.put_off_run(key, attempts, now + wait, f"not asked: {', '.join(sorted(silent))}")
+        return paths
+
+    def _rewrite_changed(self, day: date, agencies: Sequence[ReportAgency]) -> None:
+        """Earlier days change only by late receipts: write those again."""
+        began = self._runs.began(self._clock.now())
+        since = max(began, at_time(day, FINAL_AT, self._zone))
+        for changed in self._reports.changed_days(since):
+            if day - timedelta(days=DAYS_BACK) <= changed < day:
+                self._write(changed, agencies)
+
+    def _write(
+        self, day: date, agencies: Sequence[ReportAgency], *, provisional: bool = False
+    ) -> ReportPaths | None:
+        try:
+            paths = self._reports.write(day, agencies=agencies, provisional=provisional)
+        except OSError as error:
+            self._alarms.raise_alarm(
+                "reports",
+                f"the reports of {day} cannot be written: {error.strerror or error}",
+                hint="check the folder reconciliation.directory and the disk; it is tried again by itself",
+            )
+            return None
+        self._alarms.clear("reports")
+        log.info("report_written", day=day.isoformat(), folder=str(paths.folder), provisional=provisional)
+        return paths
+
+    def count(self, day: date, plans: Mapping[str, AgencyPlan]) -> dict[str, AgencyError]:
+        """Ask each agency's own database about a day, side by side; returns those that could not be asked, with why."""
+        failed: dict[str, AgencyError] = {}
+        if not plans:
+            return failed
+        with ThreadPoolExecutor(max_workers=min(self._workers, len(plans))) as pool:
+            for agency, error in pool.map(lambda item: self._count_one(day, *item), plans.items()):
+                if error is not None:
+                    failed[agency] = error
+                    log.warning(
+                        "count_failed",
+                        agency=agency,
+                        day=day.isoformat(),
+                        code=error.code,
+                        error=error.message,
+                    )
+        return failed
+
+    def _count_one(self, day: date, agency: str, plan: AgencyPlan) -> tuple[str, AgencyError | None]:
+        reader = plan.open_reader()
+        work: Callable[[], object] = lambda: self._reports.count_agency(agency, reader, day)  # noqa: E731
+        try:
+            within(plan.timeout.total_seconds(), work, reader.cancel)
+        except AgencyError as error:
+            return agency, error
+        else:
+            return agency, None
+        finally:
+            reader.close()
