@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Python, and only what is missing: a second run asks nothing of the network.
+# Installs Debian packages, and only what is missing: a second run asks nothing of the network.
 #
-#   postgresql    agency databases and the shared store, on throw-away servers of the tests' own
-#   tdsodbc       the ODBC driver through which SQL Server is read (odbcinst registers it)
-#   libfaketime   runs the real daemon through a working day in minutes
-#   systemd       systemd-analyze verifies the unit file
+#   system-packages.sh python [PYTHON]   what a virtual environment needs
+#   system-packages.sh server [PYTHON]   that, and what smsd needs on a server: the driver for SQL Server, time zones
+#   system-packages.sh tests             what the tests need beside Python:
+#       postgresql    agency databases and the shared store, on throw-away servers of the tests' own
+#       tdsodbc       the ODBC driver through which SQL Server is read (odbcinst registers it)
+#       systemd       systemd-analyze verifies the unit file
 set -euo pipefail
 
 present() { # any file matching the pattern
@@ -12,17 +14,43 @@ present() { # any file matching the pattern
 }
 
 missing=()
-command -v initdb >/dev/null || present '/usr/lib/postgresql/*/bin/initdb' || missing+=(postgresql)
-present '/usr/lib/*/odbc/libtdsodbc.so' || missing+=(tdsodbc)
-command -v odbcinst >/dev/null || missing+=(odbcinst unixodbc)
-present '/usr/lib/*/faketime/libfaketimeMT.so.1' || missing+=(libfaketime)
-command -v systemd-analyze >/dev/null || missing+=(systemd)
-present '/usr/share/zoneinfo/Asia/Ho_Chi_Minh' || missing+=(tzdata)
 
+need_python() {
+    if ! command -v "$1" >/dev/null; then
+        if [ "$1" != python3 ]; then
+            echo "There is no Python $1 here." >&2
+            exit 2
+        fi
+        missing+=(python3 python3-venv)
+    elif ! "$1" -c 'import ensurepip, venv' 2>/dev/null; then
+        missing+=(python3-venv)
+    fi
+}
+
+need_for_databases() {
+    present '/usr/lib/*/odbc/libtdsodbc.so' || missing+=(tdsodbc)
+    command -v odbcinst >/dev/null || missing+=(odbcinst unixodbc)
+    present '/usr/share/zoneinfo/Asia/Ho_Chi_Minh' || missing+=(tzdata)
+}
+
+need_for_tests() {
+    command -v initdb >/dev/null || present '/usr/lib/postgresql/*/bin/initdb' || missing+=(postgresql)
+    command -v systemd-analyze >/dev/null || missing+=(systemd)
+}
+
+case ${1:-tests} in
+    python) need_python "${2:-python3}" ;;
+    server) need_python "${2:-python3}" && need_for_databases ;;
+    tests) need_for_databases && need_for_tests ;;
+    *)
+        echo "usage: $0 python [PYTHON] | server [PYTHON] | tests" >&2
+        exit 2
+        ;;
+esac
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "The tests need these Debian packages or their like, and this system has no apt-get: ${missing[*]}" >&2
+    echo "These Debian packages or their like are missing, and this system has no apt-get: ${missing[*]}" >&2
     exit 1
 fi
 as_root=()
@@ -35,16 +63,24 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 echo "==> Installing system packages: ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 
 # The tests start servers of their own: no cluster is made and started for the whole machine on the way.
 no_cluster=/etc/postgresql-common/createcluster.d/smsd-no-main-cluster.conf
 if [[ " ${missing[*]} " == *" postgresql "* ]]; then
-    trap '"${as_root[@]}" rm -f "$no_cluster"' EXIT
+    trap 'rm -f "$log"; "${as_root[@]}" rm -f "$no_cluster"' EXIT
     "${as_root[@]}" mkdir -p "${no_cluster%/*}"
     echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
 fi
 
-"${as_root[@]}" apt-get update -q -o DPkg::Lock::Timeout=300
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-    -o DPkg::Lock::Timeout=300 "${missing[@]}"
+apt() { # quiet unless it fails
+    if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        echo "apt-get $1 failed; the lines above say why." >&2
+        exit 1
+    fi
+}
+
+apt update
+apt install -y --no-install-recommends "${missing[@]}"
