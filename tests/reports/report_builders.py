@@ -10,6 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import NullPool
 
 from smsd.adapters.reports.files import FolderReports
 from smsd.adapters.store.reports import SqlReportStore
@@ -26,11 +27,11 @@ CAM_RANH = ReportAgency("cam-ranh", "Ủy ban nhân dân thành phố Cam Ranh")
 _numbers = count(1)
 
 
-class MemoryDatabase:
-    """The store's tables in a SQLite file, with the engine's two ways in."""
+class ReportDatabase:
+    """The store's tables in an empty database, with the engine's two ways in."""
 
-    def __init__(self, path: Path) -> None:
-        self.engine = create_engine(f"sqlite:///{path}")
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url, poolclass=NullPool)
         metadata.create_all(self.engine)
 
     @contextmanager
@@ -48,7 +49,11 @@ class RowsReader:
     """An agency's view held in memory: rows in the order of `COUNTED_COLUMNS`, in small blocks."""
 
     def __init__(
-        self, rows: Sequence[tuple[object, ...]], *, without: tuple[str, ...] = (), fault: Exception | None = None
+        self,
+        rows: Sequence[tuple[object, ...]],
+        *,
+        without: tuple[str, ...] = (),
+        fault: Exception | None = None,
     ) -> None:
         self._rows = rows
         self._without = without
@@ -92,7 +97,7 @@ def a_row(
 
 
 def put_message(
-    database: MemoryDatabase,
+    database: ReportDatabase,
     state: MessageState = MessageState.DELIVERED,
     *,
     agency: str = "nha-trang",
@@ -134,7 +139,7 @@ def put_message(
 
 
 def put_lookup(
-    database: MemoryDatabase,
+    database: ReportDatabase,
     *,
     agency: str | None = "nha-trang",
     procedure: str | None = "1.001",
@@ -157,7 +162,7 @@ def put_lookup(
 
 
 def a_service(
-    database: MemoryDatabase,
+    database: ReportDatabase,
     directory: Path,
     *,
     language: str = "en",

@@ -70,7 +70,7 @@ def page_html(report: Report, language: str) -> str:
         report=report,
         overall=overall,
         agencies=agencies,
-        unasked=[row for row in agencies if row.figures.received is None],
+        unasked=_unasked(report),
         procedures=_procedure_rows(report),
         endings=tuple(Ending),
         Ending=Ending,
@@ -137,6 +137,17 @@ def _agency_rows(report: Report) -> list[_Row]:
         _Row(agency, lines[-1].agency_name, _added(line.figures for line in lines))
         for agency, lines in sorted(own.items())
     ]
+
+
+def _unasked(report: Report) -> list[tuple[str, int]]:
+    """The agencies whose databases could not be asked, and for how many days of the report."""
+    days: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    for line in report.lines:
+        if line.procedure_code == ALL and line.agency != ALL and line.figures.received is None:
+            days[line.agency] += 1
+            names[line.agency] = line.agency_name
+    return [(names[agency], count) for agency, count in sorted(days.items())]
 
 
 def _procedure_rows(report: Report) -> Mapping[str, Sequence[_Row]]:
