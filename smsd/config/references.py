@@ -21,11 +21,11 @@ _CREDENTIAL = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.@:-]{1,255}")
 _SCHEME_END = "://"
 
 
-class Unset(ValueError):
+class Unset(ValueError):  # noqa: N818 - it names what a reference is, and never leaves the configuration
     """A reference names something that is not there."""
 
 
-class Malformed(ValueError):
+class Malformed(ValueError):  # noqa: N818 - likewise
     """Something that starts like a reference is none."""
 
 

@@ -30,7 +30,8 @@ Mark = tuple[int, int]
 _WHOLE_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _DECIMAL_NUMBER = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
 _WORDS: Mapping[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
-_QUOTED_BY_YAML = re.compile(r"'(?!<[a-z ]+>')[^']{2,}'")
+_QUOTED_BY_YAML = re.compile(r"'[^']*'|\"[^\"]*\"")
+_HARMLESS = re.compile(r"'<[a-z ]+>'|'\\t'|..?.?")
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -63,8 +64,12 @@ class Document:
 
 
 def dotted(location: Location) -> str:
-    """A location as operators read it: ``positions.closed.steps[0]``; without any, the file."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_readable(part)}" for part in location)
+    """A location as operators read it: ``positions.closed.steps[0]``; without any, the file.
+
+    A negative place is that of a key given again (see `_Reader._repeated`), which reads like the key.
+    """
+    shown = (part for part in location if isinstance(part, str) or part >= 0)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{_readable(part)}" for part in shown)
     return text.removeprefix(".") or THE_FILE
 
 
@@ -73,9 +78,7 @@ def _readable(part: str) -> str:
     return clipped if clipped.isprintable() and clipped else repr(clipped)
 
 
-def read_document(
-    path: Path, environ: Mapping[str, str], *, urls: frozenset[str] = frozenset()
-) -> Document:
+def read_document(path: Path, environ: Mapping[str, str], *, urls: frozenset[str] = frozenset()) -> Document:
     """Read a file and fill in its references. ``urls`` names the top-level keys that hold URLs.
 
     Raises `ConfigError` for what leaves nothing to look at: an unreadable file, or one that is not a YAML mapping.
@@ -138,7 +141,10 @@ def _place(text: str, position: int) -> Mark:
 
 def _safely(error: yaml.MarkedYAMLError) -> str:
     """What the YAML library says, less any piece of the file longer than one character: it might be a secret."""
-    problem = _QUOTED_BY_YAML.sub("…", error.problem or error.context or "it cannot be read")
+    problem = _QUOTED_BY_YAML.sub(
+        lambda match: match[0] if _HARMLESS.fullmatch(match[0]) else "…",
+        error.problem or error.context or "it cannot be read",
+    )
     return f"{problem} (a text with : # {{ or [ in it needs quotes)"
 
 
@@ -168,9 +174,15 @@ class _Reader:
         return data
 
     def _events(self, text: str) -> Iterator[events.Event]:
-        around = (events.StreamStartEvent, events.StreamEndEvent, events.DocumentStartEvent, events.DocumentEndEvent)
+        around = (
+            events.StreamStartEvent,
+            events.StreamEndEvent,
+            events.DocumentStartEvent,
+            events.DocumentEndEvent,
+        )
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            self.here = (event.start_mark.line + 1, event.start_mark.column + 1)
+            if event.start_mark is not None:
+                self.here = (event.start_mark.line + 1, event.start_mark.column + 1)
             if not isinstance(event, around):
                 yield event
 
@@ -216,9 +228,9 @@ class _Reader:
         aside.here = self.here
         first = next(stream)
         aside.here = self.here
-        aside._value(first, stream, location)  # noqa: SLF001 - its own kind
+        aside._value(first, stream, location)
         line = self.keys[location][0]
-        marker = (*location, "")
+        marker = (*location, -1 - len(self.problems))
         self.values[marker] = mark
         self.problems.append((marker, f"is given a second time (first on line {line}), accepted: once"))
 
@@ -233,7 +245,9 @@ class _Reader:
     def _scalar(self, event: events.ScalarEvent, location: Location) -> Value:
         text: str = event.value
         if _HALF_A_PAIR.search(text):
-            self.problems.append((location, "holds half a surrogate pair (\\ud800 to \\udfff), which is no text"))
+            self.problems.append(
+                (location, "holds half a surrogate pair (\\ud800 to \\udfff), which is no text")
+            )
             return text
         if event.style is None and "${" not in text:
             return _resolved(text)
