@@ -1,0 +1,303 @@
+"""Commands that read agencies now, write reports, or carry an operator's decision. None sends a text of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import date, datetime
+from typing import Any
+
+import click
+from rich.progress import track
+
+from smsd.cli.frame import FAULT, Session, command, os_user, smsd
+from smsd.core.errors import AgencyError
+from smsd.core.figures import ALL
+from smsd.core.model import APOLOGY, Draft, Mode
+from smsd.core.phones import mask_phone
+from smsd.services.applying import Orders, Overtaken
+from smsd.services.daily import ALL_AGENCIES, FINAL_RUN
+from smsd.services.deadlines import within
+from smsd.services.making import Applied
+from smsd.services.ports import RunKey
+from smsd.services.reporting import ReportPaths, days_between
+from smsd.wiring import today
+
+_TRIES_WHEN_OVERTAKEN = 3
+
+
+@command("poll")
+@click.argument("agency")
+@click.option("--dry-run", is_flag=True, help="Show what would be made; change nothing.")
+@click.option(
+    "--accept", is_flag=True, help="Take the read even if it cannot be true (recorded with your name)."
+)
+@click.option("--baseline", is_flag=True, help="Record everything, send nothing (recorded with your name).")
+def poll(session: Session, agency: str, dry_run: bool, accept: bool, baseline: bool) -> int:
+    """Read AGENCY's view now and apply it, beside the running daemon."""
+    if dry_run + accept + baseline > 1:
+        raise click.UsageError("--dry-run, --accept and --baseline exclude each other")
+    if session.installation.policies[session.agency(agency)].mode is Mode.OFF:
+        click.echo(f"smsd: {agency} is off (mode: off in its file) and is not read", err=True)
+        return FAULT
+    orders = replace(session.system.poller.orders(agency), accept=accept, baseline=baseline)
+    applied = read_once(session, agency, orders, dry_run=dry_run)
+    if accept or baseline:
+        action = "accept" if accept else "baseline"
+        session.system.journal.record_decision(
+            session.now(), os_user(), action, agency, f"{applied.rows} rows"
+        )
+    if session.as_json:
+        session.print_json({"agency": agency, "dry_run": dry_run, **_applied_document(applied)})
+    else:
+        _show_applied(session, agency, applied, dry_run=dry_run)
+    return 0
+
+
+def read_once(session: Session, agency: str, orders: Orders, *, dry_run: bool) -> Applied:
+    """One read within its deadline; again if the daemon's own read was applied first. Raises `AgencyError`."""
+    plan = session.installation.plans[agency]
+    for _ in range(_TRIES_WHEN_OVERTAKEN):
+        reader = plan.open_reader()
+        try:
+            return within(
+                plan.timeout.total_seconds(),
+                lambda: session.system.poller.poll(plan, orders, reader, dry_run=dry_run),  # noqa: B023 - used at once
+                reader.cancel,
+            )
+        except Overtaken:
+            continue
+        finally:
+            reader.close()
+    raise AgencyError(
+        f"{agency} is being read by the daemon", code="read_failed", hint="try again in a moment"
+    )
+
+
+def _applied_document(applied: Applied) -> dict[str, Any]:
+    figures = {key: value for key, value in asdict(applied).items() if key != "drafts"}
+    return {**figures, "messages": [_draft_document(code, draft) for code, draft in applied.drafts]}
+
+
+def _draft_document(code: str, draft: Draft) -> dict[str, Any]:
+    return {
+        "dossier_code": code,
+        "kind": draft.kind,
+        "state": draft.state,
+        "reason": draft.reason,
+        "phone": mask_phone(draft.phone or ""),
+        "segments": draft.segments,
+        "text": draft.text,
+    }
+
+
+def _show_applied(session: Session, agency: str, applied: Applied, *, dry_run: bool) -> None:
+    did = "would" if dry_run else "did"
+    if applied.baseline:
+        session.print(
+            f"{agency}: {applied.rows} rows; a baseline, which {did} record everything and send nothing"
+        )
+    else:
+        session.print(
+            f"{agency}: {applied.rows} rows, {applied.changed} changed, {applied.transitions} transitions, "
+            f"{applied.made} messages {'would be ' if dry_run else ''}made ({applied.suppressed} suppressed), "
+            f"{applied.superseded} superseded, {applied.absent} absent, {applied.bad_rows} bad rows"
+        )
+    if applied.held:
+        session.print(f"{applied.held} messages are more than hold_above at once: held", style="yellow")
+    _show_drafts(session, applied.drafts)
+
+
+def _show_drafts(session: Session, drafts: Sequence[tuple[str, Draft]]) -> None:
+    if drafts:
+        rows = [
+            (code, d.kind, d.reason or d.state, mask_phone(d.phone or ""), d.segments, d.text)
+            for code, d in drafts
+        ]
+        session.print_table(("dossier", "notice", "state", "phone", "#segments", "text"), rows)
+
+
+@command("apology")
+@click.option(
+    "--dry-run", is_flag=True, required=True, help="The daemon alone sends apologies; this only shows them."
+)
+def apology(session: Session, dry_run: bool) -> int:
+    """Read every agency now and show which apologies today's 17:30 pass would make as things are."""
+    found: dict[str, list[tuple[str, Draft]]] = {}
+    failed: dict[str, str] = {}
+    for agency, plan in track_on(session, list(session.installation.plans.items()), "Reading agencies"):
+        if not plan.policy.apology or APOLOGY not in plan.policy.notices:
+            continue
+        orders = replace(session.system.poller.orders(agency), apology_day=today(session.system))
+        try:
+            drafts = read_once(session, agency, orders, dry_run=dry_run).drafts
+        except AgencyError as error:
+            failed[agency] = str(error)
+        else:
+            found[agency] = [(code, draft) for code, draft in drafts if draft.kind == APOLOGY]
+    if session.as_json:
+        documents = {a: [_draft_document(c, d) for c, d in drafts] for a, drafts in found.items()}
+        session.print_json({"agencies": documents, "failed": failed})
+    else:
+        for agency, drafts in found.items():
+            session.print(f"{agency}: {len(drafts)} apologies", style="bold")
+            _show_drafts(session, drafts)
+        for agency, reason in failed.items():
+            session.print(f"{agency} could not be read: {reason}", style="red")
+    return FAULT if failed else 0
+
+
+def track_on(session: Session, items: Sequence[Any], what: str) -> Any:
+    """The items, with a progress bar on a terminal."""
+    return track(items, what, console=session.err, transient=True, disable=not session.err.is_terminal)
+
+
+# reports
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@command("report")
+@click.option("--date", "day", type=_DAY, help="One day (default: today).")
+@click.option("--from", "first", type=_DAY, help="The first day of a range.")
+@click.option("--to", "last", type=_DAY, help="The last day of a range.")
+def report(session: Session, day: datetime | None, first: datetime | None, last: datetime | None) -> int:
+    """Write the reconciliation of a day or a range again and show its totals."""
+    days = _days_asked(session, day, first, last)
+    failed = _count(session, days)
+    agencies = session.installation.report_agencies
+    provisional = days[-1] == today(session.system)
+    reports = session.system.reports
+    paths = reports.write_range(days[0], days[-1], agencies=agencies, provisional=provisional)
+    rows = reports.rows(days[0], days[-1], agencies=agencies)
+    if session.as_json:
+        session.print_json(
+            {
+                "reconciliation": rows,
+                "exceptions": reports.exception_rows(days[0], days[-1]),
+                "files": {
+                    "reconciliation": paths.reconciliation,
+                    "exceptions": paths.exceptions,
+                    "page": paths.page,
+                },
+                "not_asked": failed,
+            }
+        )
+    else:
+        _show_report(session, rows, paths, failed)
+    return FAULT if failed else 0
+
+
+def _days_asked(
+    session: Session, day: datetime | None, first: datetime | None, last: datetime | None
+) -> list[date]:
+    if (day is not None and (first is not None or last is not None)) or (first is None) != (last is None):
+        raise click.UsageError("give --date D, or --from D with --to D")
+    now = today(session.system)
+    start, end = (day or first), (day or last)
+    days = list(days_between(start.date() if start else now, end.date() if end else now))
+    if not days:
+        raise click.UsageError("--from is after --to")
+    if days[-1] > now:
+        raise click.UsageError(f"{days[-1]} has not come yet")
+    return days
+
+
+def _count(session: Session, days: Sequence[date]) -> dict[str, str]:
+    """Ask the agencies about days whose counts are not final; which could not be asked, and why."""
+    journal, failed = session.system.journal, {}
+    for day in track_on(session, days, "Asking the agencies"):
+        if journal.run(RunKey(FINAL_RUN, ALL_AGENCIES, day)).over:
+            continue
+        for agency, error in session.system.nightly.count(day, session.installation.plans).items():
+            failed[agency] = str(error)
+    return failed
+
+
+def _show_report(
+    session: Session, rows: Sequence[dict[str, Any]], paths: ReportPaths, failed: dict[str, str]
+) -> None:
+    kinds = [key.removesuffix("_made") for key in rows[0] if key.endswith("_made")] if rows else []
+    totals = [row for row in rows if row["procedure_code"] == ALL]
+    table = []
+    for row in totals:
+        made, delivered = (sum(row[f"{kind}_{what}"] for kind in kinds) for what in ("made", "delivered"))
+        dossiers = tuple(
+            "–" if row[c] is None else row[c] for c in ("received", "resolved", "due_tomorrow", "unexplained")
+        )
+        table.append((row["date"], row["agency"], *dossiers, made, delivered, row["segments"], row["cost"]))
+    session.print_table(
+        (
+            "date",
+            "agency",
+            "#received",
+            "#resolved",
+            "#due tomorrow",
+            "#unexplained",
+            "#made",
+            "#delivered",
+            "#segments",
+            "#cost",
+        ),
+        table,
+    )
+    for path in (paths.reconciliation, paths.exceptions, paths.page):
+        session.print(str(path))
+    for agency, reason in failed.items():
+        session.print(
+            f"{agency} could not be asked, its counts are blank or earlier ones: {reason}", style="red"
+        )
+
+
+# held batches
+
+
+@smsd.group("held", invoke_without_command=True)
+@click.pass_context
+def held(context: click.Context) -> None:
+    """Decide on batches larger than hold_above: list (the default), release AGENCY, discard AGENCY."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_held)
+
+
+@command("list", group=held)
+def list_held(session: Session) -> int:
+    """Show what is held, for which agency, since when."""
+    batches = session.system.outbox.held()
+    if session.as_json:
+        session.print_json(batches)
+    elif not batches:
+        session.print("nothing is held")
+    else:
+        rows = [
+            (b["agency"], b["kind"], b["messages"], b["segments"], session.local(b["since"])) for b in batches
+        ]
+        session.print_table(("agency", "notice", "#messages", "#segments", "since"), rows)
+    return 0
+
+
+@command("release", group=held)
+@click.argument("agency")
+def release(session: Session, agency: str) -> int:
+    """Let AGENCY's held messages go (recorded with your name)."""
+    return _decide(session, agency, release=True)
+
+
+@command("discard", group=held)
+@click.argument("agency")
+def discard(session: Session, agency: str) -> int:
+    """End AGENCY's held messages as suppressed: discarded (recorded with your name)."""
+    return _decide(session, agency, release=False)
+
+
+def _decide(session: Session, agency: str, *, release: bool) -> int:
+    count = session.system.outbox.decide_held(agency, release=release, os_user=os_user(), now=session.now())
+    session.system.alarms.clear(f"held:{agency}")
+    done = "released" if release else "discarded"
+    if session.as_json:
+        session.print_json({"agency": agency, "decision": done, "messages": count})
+    elif count:
+        session.print(f"{count} messages of {agency} {done}")
+    else:
+        session.print(f"nothing of {agency} is held")
+    return 0 if count else FAULT

@@ -1,0 +1,269 @@
+"""`smsd check`: configuration, texts, store, databases and gateway: each with a state and a hint how to mend it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from smsd.adapters.store.engine import Database
+from smsd.cli.frame import FAULT, WRONG_USAGE, Session, command
+from smsd.core.clock import SystemClock
+from smsd.core.diff import position_of
+from smsd.core.errors import AgencyError, SmsdError
+from smsd.core.model import CLOSED, Dossier, Mode
+from smsd.core.names import fold_name
+from smsd.core.notices import render
+from smsd.core.phones import classify
+from smsd.core.policy import AgencyPolicy
+from smsd.core.rows import phone_of, text_of
+from smsd.core.texts import segments
+from smsd.services.deadlines import within
+from smsd.services.polling import AgencyPlan
+from smsd.services.ports import AgencyReader, CheckResult
+from smsd.wiring import gateway_of
+
+MANY_SEGMENTS = 3
+_SAMPLE_CODE = "000.00.12.H32-260803-0001"
+_STYLE = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One result with what it is about: an agency's id, or a part of smsd."""
+
+    subject: str
+    result: CheckResult
+
+
+@command("check")
+@click.argument("agencies", nargs=-1, metavar="[AGENCY…]")
+def check(session: Session, agencies: tuple[str, ...]) -> int:
+    """Check configuration, texts (with segments and cost), store, databases and gateway. Sends and changes nothing."""
+    named = [
+        agency for agency in agencies if agency in session.installation.problems or session.agency(agency)
+    ]
+    found = list(_configuration(session, named))
+    if not named:
+        found += [Checked("store", result) for result in _store(session)]
+        found += [Checked("gateway", result) for result in _gateway(session)]
+        found += [Checked("folders", result) for result in _folders(session)]
+    found += _agencies(session, named)
+    if session.as_json:
+        session.print_json(
+            [
+                {
+                    "subject": c.subject,
+                    "name": c.result.name,
+                    "state": c.result.state,
+                    "message": c.result.message,
+                    "hint": c.result.hint,
+                }
+                for c in found
+            ]
+        )
+    else:
+        _show(session, found)
+    if any(c.subject in session.installation.problems for c in found):
+        return WRONG_USAGE
+    return FAULT if any(c.result.state == "failed" for c in found) else 0
+
+
+def _show(session: Session, found: Sequence[Checked]) -> None:
+    subject = None
+    for checked in found:
+        if checked.subject != subject:
+            subject = checked.subject
+            session.print(f"\n{subject}", style="bold")
+        result = checked.result
+        session.out.print(f"  {result.state:<8}", style=_STYLE[result.state], end="", markup=False)
+        session.print(f"{result.name}: {result.message}")
+        if result.hint and result.state != "ok":
+            session.print(f"          → {result.hint}")
+    counts = Counter(c.result.state for c in found)
+    session.print(f"\n{counts['ok']} ok, {counts['warning']} warnings, {counts['failed']} failed")
+
+
+# configuration and texts
+
+
+def _configuration(session: Session, named: Sequence[str]) -> Iterator[Checked]:
+    installation = session.installation
+    if not named:
+        modes = Counter(str(agency.mode) for agency in installation.agencies.values())
+        counted = ", ".join(f"{count} {mode}" for mode, count in sorted(modes.items())) or "no agencies"
+        yield Checked("configuration", CheckResult("smsd.yaml", "ok", f"{session.config}; {counted}"))
+        general = next(iter(installation.policies.values()), None)
+        if general is not None:
+            yield from (Checked("texts", result) for result in _texts(session, general))
+    for agency, error in installation.problems.items():
+        if not named or agency in named:
+            for problem in error.problems:
+                yield Checked(
+                    agency,
+                    CheckResult("file", "failed", str(problem), "mend the file, then: systemctl reload smsd"),
+                )
+
+
+def _texts(session: Session, policy: AgencyPolicy) -> Iterator[CheckResult]:
+    """Every notice's text with the values of one agency: how long it is and what it costs."""
+    messages = session.installation.settings.messages
+    now = SystemClock().now()
+    sample = Dossier(
+        _SAMPLE_CODE,
+        "Thẩm định",
+        procedure_code="1.001193",
+        procedure_name="Đăng ký khai sinh",
+        due_at=now,
+        received_at=now,
+    )
+    for kind, notice in policy.notices.items():
+        text = render(notice, sample, policy)
+        count = segments(text, policy.encoding)
+        cost = f"{count} segments, {count * messages.cost_per_segment} đ each ({policy.encoding})"
+        said = f"{len(text)} characters, {cost}: {text}"
+        if count > MANY_SEGMENTS:
+            hint = "shorten it, or set messages.encoding: unaccented (about a third of the segments)"
+            yield CheckResult(kind, "warning", said, hint)
+        else:
+            yield CheckResult(kind, "ok", said)
+
+
+# store, gateway, folders
+
+
+def _store(session: Session) -> Iterator[CheckResult]:
+    database = Database(session.installation.settings.store.get_secret_value())
+    try:
+        if database.path is not None and not database.path.exists():
+            hint = "the daemon makes it when it first starts"
+            yield CheckResult("state store", "warning", f"there is none yet at {database.path}", hint)
+            return
+        verdict = database.verify()
+        used = "a daemon runs on it" if database.in_use() else "no daemon runs on it"
+        yield CheckResult("state store", "ok", f"{verdict}; {used}")
+    except SmsdError as error:
+        yield CheckResult("state store", "failed", error.message, error.hint)
+    finally:
+        database.close()
+
+
+def _gateway(session: Session) -> Iterator[CheckResult]:
+    """What the gateway says of itself; nothing is sent."""
+    settings = session.installation.settings
+    gateway = gateway_of(settings)
+    try:
+        yield from gateway.check()
+    except SmsdError as error:
+        yield CheckResult("gateway", "failed", error.message, error.hint)
+    finally:
+        gateway.close()
+    if settings.gateway.type != "spool" and settings.inbound is None:
+        hint = "add the section inbound to smsd.yaml: receipts alone tell delivered from accepted"
+        yield CheckResult("receipts", "warning", "nothing listens for receipts", hint)
+
+
+def _folders(session: Session) -> Iterator[CheckResult]:
+    directory = session.installation.settings.reconciliation.directory
+    yield _writable("reports", directory)
+
+
+def _writable(name: str, directory: Path) -> CheckResult:
+    """Whether a folder can be written, or made where it will be."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if os.access(existing, os.W_OK | os.X_OK):
+        return CheckResult(name, "ok", f"{directory} can be written")
+    return CheckResult(
+        name,
+        "failed",
+        f"{directory} cannot be written by this user",
+        "give it to the user that runs the daemon",
+    )
+
+
+# agencies
+
+
+def _agencies(session: Session, named: Sequence[str]) -> list[Checked]:
+    """Every named agency, or all that are not off; side by side, since some may hang."""
+    installation = session.installation
+    chosen = named or [a for a in installation.agencies if installation.agencies[a].mode is not Mode.OFF]
+    chosen = [agency for agency in chosen if agency in installation.agencies]
+    if not chosen:
+        return []
+    with (
+        session.err.status(f"Checking {len(chosen)} agencies …"),
+        ThreadPoolExecutor(max_workers=installation.settings.polling.workers) as pool,
+    ):
+        results = pool.map(lambda agency: _agency(session, agency), chosen)
+        return [Checked(agency, r) for agency, found in zip(chosen, results, strict=True) for r in found]
+
+
+def _agency(session: Session, agency: str) -> list[CheckResult]:
+    plan = session.installation.plan(agency)
+    reader = plan.open_reader()
+    seconds = plan.timeout.total_seconds()
+    found: list[CheckResult] = []
+    try:
+        found += within(seconds, reader.check, reader.cancel)
+        if all(result.state != "failed" for result in found):
+            found += within(seconds, lambda: _contents(reader, plan), reader.cancel)
+    except AgencyError as error:
+        found.append(CheckResult("view", "failed", error.message, error.hint))
+    finally:
+        reader.close()
+    return found
+
+
+def _contents(reader: AgencyReader, plan: AgencyPlan) -> list[CheckResult]:
+    """What the view's steps, statuses and numbers come to: a misspelt step name shows here."""
+    rules = plan.policy.positions
+    positions: Counter[str] = Counter()
+    phones: Counter[str] = Counter()
+    steps: set[str] = set()
+    for block in reader.rows(("step", "status", "phone")):
+        for step_raw, status_raw, phone_raw in block:
+            step = text_of(step_raw)
+            if step is None:
+                continue
+            steps.add(fold_name(step))
+            position = position_of(step, text_of(status_raw), rules)
+            positions[position] += 1
+            if position != CLOSED:
+                phones[classify(phone_of(phone_raw)).reason or "mobile"] += 1
+    return [_positions_result(positions, steps, plan), *_phones_result(phones)]
+
+
+def _positions_result(positions: Counter[str], steps: set[str], plan: AgencyPlan) -> CheckResult:
+    counted = ", ".join(f"{count} {name}" for name, count in sorted(positions.items())) or "no dossiers"
+    silent = [
+        rule.name
+        for rule in plan.policy.positions
+        if rule.name in plan.policy.notices and rule.steps is not None and not rule.steps & steps
+    ]
+    if silent and positions:
+        hint = "compare the step names under positions with those in the view: misspelt, they never match"
+        return CheckResult(
+            "positions", "warning", f"{counted}; no dossier is at a step of {', '.join(silent)}", hint
+        )
+    return CheckResult("positions", "ok", counted)
+
+
+def _phones_result(phones: Counter[str]) -> Iterator[CheckResult]:
+    total = sum(phones.values())
+    if not total:
+        return
+    bad = total - phones["mobile"]
+    counted = ", ".join(f"{count} {name}" for name, count in phones.most_common())
+    said = f"of {total} open dossiers {100 * bad / total:.1f} % have no usable number ({counted})"
+    if bad * 10 > total:
+        yield CheckResult(
+            "phones", "warning", said, "the agency mends them at its counter; exceptions.csv lists each"
+        )
+    else:
+        yield CheckResult("phones", "ok", said)

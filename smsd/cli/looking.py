@@ -1,0 +1,162 @@
+"""Commands that only look: status, trace, lookup."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from smsd.cli.frame import FAULT, Session, command
+from smsd.cli.tracing import show_trace, trace_document
+from smsd.core.model import Mode
+from smsd.daemon_fact import DAEMON_FACT, SIGN_OF_LIFE
+
+
+@command("status")
+def status(session: Session) -> int:
+    """Show each agency's last good read, rows, lag, error and queue, the alarms, and whether the daemon runs."""
+    document = _status_document(session)
+    if session.as_json:
+        session.print_json(document)
+    else:
+        _show_status(session, document)
+    failing = any(agency["error"] for agency in document["agencies"])
+    return FAULT if failing or document["alarms"] or document["problems"] else 0
+
+
+def _status_document(session: Session) -> dict[str, Any]:
+    system, installation = session.system, session.installation
+    known = {row["id"]: row for row in system.views.agencies()}
+    agencies = [_agency_document(session, id_, known.get(id_)) for id_ in installation.agencies]
+    queue: dict[str, int] = {}
+    for row in known.values():
+        for state, count in row["queue"].items():
+            queue[state] = queue.get(state, 0) + count
+    return {
+        "daemon": _daemon_document(session),
+        "gateway": system.settings.gateway.type,
+        "queue": queue,
+        "agencies": agencies,
+        "alarms": [
+            {"key": a.key, "severity": a.severity, "message": a.message, "hint": a.hint, "since": a.at}
+            for a in system.journal.standing_alarms()
+        ],
+        "problems": {id_: [str(p) for p in error.problems] for id_, error in installation.problems.items()},
+    }
+
+
+def _daemon_document(session: Session) -> dict[str, Any]:
+    fact = session.system.journal.facts([DAEMON_FACT]).get(DAEMON_FACT)
+    told = json.loads(fact) if fact else {}
+    return {
+        "running": session.database.in_use(),
+        "pid": told.get("pid"),
+        "version": told.get("version"),
+        "last_sign_of_life": told.get("at"),
+        "sign_of_life_every_seconds": SIGN_OF_LIFE,
+    }
+
+
+def _agency_document(session: Session, id_: str, row: dict[str, Any] | None) -> dict[str, Any]:
+    configured = session.installation.agencies[id_]
+    row = row or {}
+    off = configured.mode is Mode.OFF
+    good = row.get("last_good_at")
+    return {
+        "id": id_,
+        "name": configured.name,
+        "mode": configured.mode,
+        "baseline_at": row.get("baseline_at"),
+        "last_good_at": good,
+        "lag_seconds": max(0.0, (session.now() - good).total_seconds()) if good and not off else None,
+        "rows": row.get("last_rows"),
+        "bad_rows": row.get("bad_rows", 0),
+        "dossiers": row.get("dossiers", 0),
+        "read_seconds": row.get("read_time"),
+        "error": None if off else row.get("error"),
+        "error_code": None if off else row.get("error_code"),
+        "error_since": None if off else row.get("error_since"),
+        "failures": row.get("failures", 0),
+        "next_attempt_at": None if off else row.get("next_attempt_at"),
+        "queue": row.get("queue", {}),
+    }
+
+
+def _show_status(session: Session, document: dict[str, Any]) -> None:
+    daemon = document["daemon"]
+    state = f"running (pid {daemon['pid']})" if daemon["running"] else "not running"
+    session.print(f"daemon   {state}, smsd {daemon['version'] or '–'}")
+    waiting = (
+        ", ".join(f"{count} {state}" for state, count in sorted(document["queue"].items())) or "nothing waits"
+    )
+    session.print(f"gateway  {document['gateway']}: {waiting}\n")
+    session.print_table(
+        ("agency", "mode", "last good read", "#lag", "#rows", "#bad", "queue", "error"),
+        [_agency_cells(session, agency) for agency in document["agencies"]],
+    )
+    for agency, problems in document["problems"].items():
+        session.print(f"\n{agency} is left out, its file is wrong:", style="red")
+        for problem in problems:
+            session.print(f"  {problem}")
+    for alarm in document["alarms"]:
+        session.print(f"\nALARM since {session.local(alarm['since'])}: {alarm['message']}", style="red")
+        if alarm["hint"]:
+            session.print(f"  {alarm['hint']}")
+
+
+def _agency_cells(session: Session, agency: dict[str, Any]) -> tuple[object, ...]:
+    lag = agency["lag_seconds"]
+    return (
+        agency["id"],
+        agency["mode"],
+        session.local(agency["last_good_at"]),
+        "–" if lag is None else str(timedelta(seconds=int(lag))),
+        agency["rows"] if agency["rows"] is not None else "–",
+        agency["bad_rows"] or "",
+        ", ".join(f"{count} {state}" for state, count in sorted(agency["queue"].items())),
+        agency["error"] or "",
+    )
+
+
+@command("trace")
+@click.argument("dossier_code", metavar="DOSSIER_CODE")
+def trace(session: Session, dossier_code: str) -> int:
+    """Show all that was seen, decided (why, or why not) and sent for one dossier."""
+    found = session.system.views.trace(dossier_code.strip())
+    if not found:
+        if session.as_json:
+            session.print_json([])
+        click.echo(f"smsd: no agency's view has had a dossier {dossier_code!r} since its baseline", err=True)
+        click.echo(
+            "  check the code; an agency that is off is not read; see what is read with: smsd status",
+            err=True,
+        )
+        return FAULT
+    documents = [trace_document(session, one) for one in found]
+    if session.as_json:
+        session.print_json(documents)
+    else:
+        for document in documents:
+            show_trace(session, document)
+    return 0
+
+
+@command("lookup")
+@click.argument("text", metavar='"MCKH CODE"')
+def lookup(session: Session, text: str) -> int:
+    """Show what a citizen who sends TEXT to 9029 is answered; nothing is recorded or counted."""
+    answer = session.system.lookups.look_up(text)
+    if session.as_json:
+        session.print_json(
+            {
+                "outcome": answer.outcome,
+                "text": answer.text,
+                "agency": answer.agency,
+                "dossier_code": answer.dossier_code,
+            }
+        )
+    else:
+        session.print(answer.text)
+    return 0

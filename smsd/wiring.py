@@ -1,0 +1,360 @@
+"""Builds the services of one process from the configuration, on one open state store: here all parts are known.
+
+Nothing here runs by itself: the daemon, the commands and the demo decide what happens when.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property, partial
+from pathlib import Path
+
+from smsd.adapters.agencydb.reader import AgencySource, open_reader
+from smsd.adapters.alarmcommand import AlarmCommand
+from smsd.adapters.gateways.build import build_gateway
+from smsd.adapters.gateways.spool import SpoolGateway
+from smsd.adapters.reports.files import FolderReports
+from smsd.adapters.store.engine import Database
+from smsd.adapters.store.journal import Journal
+from smsd.adapters.store.lookups import LookupStore
+from smsd.adapters.store.outbox import OutboxStore
+from smsd.adapters.store.reports import SqlReportStore
+from smsd.adapters.store.snapshots import SnapshotStore
+from smsd.adapters.store.upkeep import UpkeepStore
+from smsd.adapters.store.views import Views
+from smsd.config.load import read_agencies, read_settings
+from smsd.config.policies import policy_of, positions_fingerprint, source_fingerprint
+from smsd.config.settings import Agency, Settings
+from smsd.core.clock import Clock, SystemClock
+from smsd.core.errors import ConfigError
+from smsd.core.figures import ReportAgency
+from smsd.core.model import Mode
+from smsd.core.policy import AgencyPolicy
+from smsd.core.signing import Callback
+from smsd.services.alarms import AlarmBell
+from smsd.services.daily import MissedPasses, NightlyReports
+from smsd.services.delivery import Delivery, SendingRules
+from smsd.services.lookup import LookupRules, LookupService
+from smsd.services.participation import take_part
+from smsd.services.polling import AgencyPlan, Poller
+from smsd.services.ports import Gateway
+from smsd.services.reporting import ReportService, ReportSettings
+from smsd.services.upkeep import Upkeep
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What the files say: the settings, the agencies that can be used, and what is wrong with the others."""
+
+    path: Path
+    settings: Settings
+    agencies: Mapping[str, Agency]
+    problems: Mapping[str, ConfigError]
+
+    @cached_property
+    def policies(self) -> dict[str, AgencyPolicy]:
+        """What each usable agency's configuration means to the core."""
+        return {id_: policy_of(self.settings, agency) for id_, agency in self.agencies.items()}
+
+    @cached_property
+    def plans(self) -> dict[str, AgencyPlan]:
+        """What is polled: every usable agency that is not off."""
+        return {id_: self.plan(id_) for id_, policy in self.policies.items() if policy.mode is not Mode.OFF}
+
+    def plan(self, agency: str) -> AgencyPlan:
+        """How one agency is read."""
+        settings, policy = self.agencies[agency], self.policies[agency]
+        timeout = settings.timeout or self.settings.polling.timeout
+        source = AgencySource(
+            agency=agency,
+            url=settings.database.get_secret_value(),
+            view=settings.view,
+            columns=settings.columns,
+            filter=settings.filter,
+            timeout=timeout,
+        )
+        return AgencyPlan(
+            policy=policy,
+            source=source_fingerprint(settings),
+            positions=positions_fingerprint(policy),
+            timeout=timeout,
+            open_reader=partial(open_reader, source),
+        )
+
+    @cached_property
+    def report_agencies(self) -> list[ReportAgency]:
+        """The agencies as the reports name them; a left out one keeps its id for a name."""
+        known = [
+            ReportAgency(id_, agency.name, takes_part=agency.mode is not Mode.OFF)
+            for id_, agency in self.agencies.items()
+        ]
+        return known + [ReportAgency(id_, id_) for id_ in self.problems if id_ not in self.agencies]
+
+    @cached_property
+    def notices(self) -> tuple[str, ...]:
+        """Every notice configured anywhere, in the order of the reports' columns."""
+        own = (kind for policy in self.policies.values() for kind in policy.notices)
+        return tuple(dict.fromkeys((*(self.settings.notices), *own)))
+
+
+def read_installation(
+    path: Path, environ: Mapping[str, str], *, before: Installation | None = None
+) -> Installation:
+    """Read smsd.yaml and the agencies' files. Raises `ConfigError` for smsd.yaml only.
+
+    On a reload (``before``) an agency whose file is wrong now stays as it was.
+    """
+    settings = read_settings(path, environ)
+    files = read_agencies(settings, environ)
+    agencies = dict(files.agencies)
+    if before is not None:
+        kept = {id_: before.agencies[id_] for id_ in files.problems if id_ in before.agencies}
+        agencies = dict(sorted((agencies | kept).items()))
+    return Installation(path, settings, agencies, files.problems)
+
+
+def open_database(settings: Settings) -> Database:
+    """The state store, ready for use. Raises `StoreError`."""
+    database = Database(settings.store.get_secret_value())
+    database.open()
+    return database
+
+
+def gateway_of(settings: Settings) -> Gateway:
+    """The configured gateway, told where to report back if anything listens."""
+    inbound, messages = settings.inbound, settings.messages
+    return build_gateway(
+        settings.gateway,
+        sender=messages.sender,
+        encoding=messages.encoding,
+        number_format=messages.number_format,
+        zone=settings.zone,
+        callback=Callback(inbound.public_url, inbound.secret.get_secret_value()) if inbound else None,
+    )
+
+
+class System:
+    """The services of one process, each built when it is first asked for: a command pays for what it uses."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        database: Database,
+        *,
+        clock: Clock | None = None,
+        gateway: Gateway | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.installation = installation
+        self.settings = installation.settings
+        self.database = database
+        self.clock = clock or SystemClock()
+        self._given_gateway = gateway
+        self._monotonic = monotonic
+
+    # stores
+
+    @cached_property
+    def snapshots(self) -> SnapshotStore:
+        """What polling works on."""
+        return SnapshotStore(self.database)
+
+    @cached_property
+    def outbox(self) -> OutboxStore:
+        """What delivery works on."""
+        return OutboxStore(self.database)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Daily jobs, alarms, decisions."""
+        return Journal(self.database)
+
+    @cached_property
+    def views(self) -> Views:
+        """What people look at."""
+        return Views(self.database)
+
+    # services
+
+    @cached_property
+    def alarms(self) -> AlarmBell:
+        """Raises alarms; each runs the operator's command."""
+        if self.settings.alarms is None:
+            return AlarmBell(self.journal, self.clock)
+        return AlarmBell(self.journal, self.clock, AlarmCommand(self.settings.alarms.command))
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        """The road to the telephone networks."""
+        return self._given_gateway or gateway_of(self.settings)
+
+    @cached_property
+    def delivery(self) -> Delivery:
+        """Sends what the outbox holds."""
+        messages = self.settings.messages
+        rules = SendingRules(
+            zone=self.settings.zone,
+            opens=messages.sending_hours.opens,
+            closes=messages.sending_hours.closes,
+            unknown_after=messages.unknown_after,
+            rate=self.settings.gateway.rate,
+        )
+        return Delivery(
+            self.outbox,
+            self.gateway,
+            rules,
+            self.alarms,
+            self.clock,
+            policy_of=self.installation.policies.get,
+            monotonic=self._monotonic,
+        )
+
+    @cached_property
+    def poller(self) -> Poller:
+        """Reads the agencies."""
+        poller = Poller(
+            self.snapshots,
+            self.journal,
+            self.alarms,
+            self.clock,
+            workers=self.settings.polling.workers,
+            monotonic=self._monotonic,
+            on_messages=self._wake_delivery,
+        )
+        poller.use(self.installation.plans)
+        return poller
+
+    @cached_property
+    def missed_passes(self) -> MissedPasses:
+        """Closes apology passes that nobody could run."""
+        return MissedPasses(self.snapshots, self.journal, self.clock)
+
+    @cached_property
+    def reports(self) -> ReportService:
+        """Counts, reconciles and writes."""
+        reconciliation = self.settings.reconciliation
+        files = FolderReports(
+            reconciliation.directory, language=reconciliation.language, delimiter=reconciliation.delimiter
+        )
+        settings = ReportSettings(
+            zone=self.settings.zone,
+            notices=self.installation.notices,
+            cost_per_segment=self.settings.messages.cost_per_segment,
+        )
+        return ReportService(SqlReportStore(self.database, self.settings.zone), files, settings)
+
+    @cached_property
+    def nightly(self) -> NightlyReports:
+        """Runs the reconciliation when it is owed."""
+        return NightlyReports(
+            self.reports,
+            self.journal,
+            self.alarms,
+            self.clock,
+            zone=self.settings.zone,
+            at=self.settings.reconciliation.at,
+            workers=self.settings.polling.workers,
+        )
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """Applies retention."""
+        return Upkeep(
+            UpkeepStore(self.database),
+            self.journal,
+            self.clock,
+            zone=self.settings.zone,
+            personal_data=self.settings.retention.personal_data,
+            records=self.settings.retention.records,
+            purge_files=self._purge_spool,
+        )
+
+    @cached_property
+    def lookups(self) -> LookupService:
+        """Answers citizens."""
+        lookup, inbound = self.settings.lookup, self.settings.inbound
+        rules = LookupRules(
+            keyword=lookup.keyword,
+            answer=lookup.answer,
+            not_found=lookup.not_found,
+            wrong_syntax=lookup.wrong_syntax,
+            too_many=lookup.too_many,
+            limit=lookup.per_number.limit,
+            per=lookup.per_number.per,
+            zone=self.settings.zone,
+            encoding=self.settings.messages.encoding,
+        )
+        return LookupService(
+            LookupStore(self.database),
+            rules,
+            self.clock,
+            policies=lambda: self.installation.policies,
+            secret=inbound.secret.get_secret_value() if inbound is not None else "",
+        )
+
+    # life
+
+    def take_part(self) -> None:
+        """Bring what the store knows of the agencies in line with their files, before anything is read or sent."""
+        if self.snapshots.want_baselines(self.clock.now()):
+            self.alarms.raise_alarm(
+                "restored",
+                "the state store is a restored backup: every agency's next read only records, and what was "
+                "unsent when the copy was made is not sent",
+                hint="look at the exceptions of the backup's day; the alarm ends with the next start",
+                severity="warning",
+            )
+        else:
+            self.alarms.clear("restored")
+        take_part(
+            self.snapshots,
+            self.installation.policies,
+            self.clock.now(),
+            left_alone=self.installation.problems,
+        )
+        self.report_problems()
+
+    def report_problems(self) -> None:
+        """An alarm for each agency whose file is wrong; over for those whose file is right."""
+        for agency in self.installation.agencies.keys() - self.installation.problems.keys():
+            self.alarms.clear(f"config:{agency}")
+        for agency, error in self.installation.problems.items():
+            kept = "it goes on as it was" if agency in self.installation.agencies else "it is left out"
+            self.alarms.raise_alarm(
+                f"config:{agency}",
+                f"the file of {agency} is wrong, {kept}: {error.problems[0]}",
+                hint=f"see every mistake with: smsd check {agency}",
+            )
+
+    def close(self) -> None:
+        """Let go of what was built; safe whatever was."""
+        built = vars(self)
+        if "poller" in built:
+            self.poller.stop(1.5)
+        if "delivery" in built:
+            self.delivery.close()
+        elif "gateway" in built:
+            self.gateway.close()
+        if "lookups" in built:
+            self.lookups.close()
+
+    def _wake_delivery(self) -> None:
+        """There are new messages. A command that only reads never builds the delivery for it."""
+        if "delivery" in vars(self):
+            self.delivery.wake()
+
+    def _purge_spool(self, before: date) -> int:
+        return self.gateway.purge(before) if isinstance(self.gateway, SpoolGateway) else 0
+
+
+def today(system: System) -> date:
+    """The calendar day in the configured zone."""
+    return instant_day(system, system.clock.now())
+
+
+def instant_day(system: System, instant: datetime) -> date:
+    """The calendar day of an instant in the configured zone."""
+    return instant.astimezone(system.settings.zone).date()
