@@ -65,17 +65,22 @@ def candidates(code: str) -> Candidates:
     The first word alone counts because people add a greeting or a question behind the code.
     """
     stripped = code.strip(_AFTER_CODE)
-    first_word = stripped.split(maxsplit=1)[0].rstrip(_AFTER_CODE) if stripped else ""
+    first_word = next(iter(stripped.split(maxsplit=1)), "").rstrip(_AFTER_CODE)
     exact = _distinct((code, stripped))
     folded = _distinct(map(fold_code, (code, stripped, first_word)))
     return Candidates(exact, folded)
 
 
 def fold_code(code: str) -> str:
-    """The form in which codes are compared when no exact one is found: NFKC, case folded, without any space."""
-    folded = unicodedata.normalize("NFKC", code).casefold()
-    folded = unicodedata.normalize("NFKC", folded).casefold()
-    return "".join(unicodedata.normalize("NFKC", folded).split())
+    """The form in which codes are compared when no exact one is found: compatible forms, case and spaces made one.
+
+    Folded while decomposed, as Unicode's compatibility caseless matching asks, and composed once the spaces are gone,
+    so that folding twice changes nothing.
+    """
+    if code.isascii():
+        return "".join(code.lower().split())
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFD", code).casefold()).casefold()
+    return unicodedata.normalize("NFC", "".join(unicodedata.normalize("NFKD", folded).split()))
 
 
 def is_late(

@@ -191,13 +191,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A gateway's answer to one message. ``code`` is the provider's own word, ``retry_after`` in seconds."""
+    """A gateway's answer to one message. ``code`` is the provider's own word, ``retry_after`` in seconds.
+
+    ``parts`` are the provider's ids of the message's parts, in order, where receipts come by those ids.
+    """
 
     verdict: Verdict
     code: str = ""
     detail: str = ""
     reference: str | None = None
     retry_after: float | None = None
+    parts: tuple[str, ...] = ()
 
 
 class ReceiptVerdict(StrEnum):
@@ -215,6 +219,17 @@ class Receipt:
 
     gateway: str
     message_id: str
+    verdict: ReceiptVerdict
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartReceipt:
+    """A delivery receipt that names one part of a message by the provider's id, as it stands in the receipt."""
+
+    gateway: str
+    part: str
     verdict: ReceiptVerdict
     code: str = ""
     detail: str = ""

@@ -12,6 +12,7 @@ from smsd.core.clock import local_day
 from smsd.core.diff import is_at_step_of
 from smsd.core.model import (
     APOLOGY,
+    CLOSED,
     HANDED_OVER,
     PENDING,
     RESULT_READY,
@@ -67,7 +68,7 @@ def decide(
     dossier = tracked.dossier
     phone = classify(dossier.phone)
     reason = (
-        _reason_of_rules(dossier, policy, now, first_seen=first_seen, repeated=repeated)
+        _reason_of_rules(tracked, policy, now, first_seen=first_seen, repeated=repeated)
         or phone.reason
         or (Reason.SHADOW if policy.mode is Mode.SHADOW else None)
     )
@@ -88,28 +89,31 @@ def decide(
 
 
 def _reason_of_rules(
-    dossier: Dossier, policy: AgencyPolicy, now: datetime, *, first_seen: bool, repeated: bool
+    tracked: Tracked, policy: AgencyPolicy, now: datetime, *, first_seen: bool, repeated: bool
 ) -> Reason | None:
+    dossier = tracked.dossier
     if policy.mode is Mode.OFF:
         return Reason.OFF
     if dossier.procedure_code is not None and dossier.procedure_code in policy.skip_procedures:
         return Reason.PROCEDURE
-    if policy.skip_same_day and resolved_the_same_day(dossier, policy, now):
+    if policy.skip_same_day and resolved_the_same_day(tracked, policy, now):
         return Reason.SAME_DAY
     if first_seen and is_stale(dossier, policy.stale_after, now):
         return Reason.STALE
     return Reason.REPEAT if repeated else None
 
 
-def resolved_the_same_day(dossier: Dossier, policy: AgencyPolicy, now: datetime) -> bool:
+def resolved_the_same_day(tracked: Tracked, policy: AgencyPolicy, now: datetime) -> bool:
     """Whether a dossier was received and due on one day, and resolved on it.
 
-    Without a `resolved_at`, a dossier at a step of "result ready" was resolved when that is first seen: now.
+    Without a `resolved_at`, it was resolved when it was first seen in a position that ends the wait, or is ready or
+    closed now. The step alone does not tell: a dossier waiting for papers may stand at the step of handing over.
     """
+    dossier = tracked.dossier
     if dossier.received_at is None or dossier.due_at is None:
         return False
-    resolved = dossier.resolved_at
-    if resolved is None and is_at_step_of(dossier.step, RESULT_READY, policy.positions):
+    resolved = dossier.resolved_at or tracked.done_since
+    if resolved is None and tracked.position in (RESULT_READY, CLOSED):
         resolved = now
     if resolved is None:
         return False

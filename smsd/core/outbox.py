@@ -80,10 +80,18 @@ def after_receipt(
 
 
 def backoff(failures: int, first: timedelta, longest: timedelta) -> timedelta:
-    """The wait after the ``failures``-th failure in a row: ``first``, doubling, at most ``longest``."""
+    """The wait after the ``failures``-th failure in a row: ``first``, doubling, to ``longest`` at most.
+
+    A ``first`` longer than ``longest`` stays as it is.
+    """
     if failures <= 0:
         return timedelta(0)
-    return min(first * (1 << min(failures - 1, 30)), max(first, longest))
+    wait = first
+    for _ in range(failures - 1):
+        if not timedelta(0) < wait < longest:
+            break
+        wait = min(wait * 2, longest)
+    return wait
 
 
 def valid_after_hold(valid_until: datetime, held_at: datetime, released_at: datetime) -> datetime:

@@ -19,7 +19,7 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PositionRule:
-    """A position and its conditions; all conditions given must hold. Names are folded (`diff.fold_name`)."""
+    """A position and its conditions; all conditions given must hold. Names are folded (`names.fold_name`)."""
 
     name: str
     steps: frozenset[str] | None = None

@@ -22,22 +22,17 @@ import structlog
 from smsd.core.clock import Clock
 from smsd.core.lookups import Candidates, LookupOutcome, candidates, is_late, number_key, parse
 from smsd.core.model import Mode, Tracked
+from smsd.core.names import clean_text
 from smsd.core.notices import render
 from smsd.core.phones import mask_phone
 from smsd.core.policy import AgencyPolicy, Encoding, Notice
-from smsd.core.texts import encode_for, fill
+from smsd.core.texts import PLACEHOLDERS, encode_for, fill
 from smsd.services.ports import LookupRequest
 
 log = structlog.get_logger(__name__)
 
-PLACEHOLDERS = (
-    "Mã số hồ sơ",
-    "Tên cơ quan",
-    "Ngày hẹn trả",
-    "Tên bước giải quyết hiện tại",
-    "Đúng hạn/Trễ hạn",
-    "Tên thủ tục",
-)
+_LONGEST_ID = 200
+"""Characters of a provider's id by which repeats are told."""
 _ECHOED = 40
 """Characters of a citizen's own words that an answer may repeat."""
 
@@ -125,12 +120,13 @@ class LookupService:
 
     def answer(self, request: LookupRequest) -> str:
         """The text to send back. An id seen before gets what it got then and is not counted again."""
+        provider_id = clean_text(request.id)[:_LONGEST_ID] if request.id else None
         with self._lock:
-            if request.id is not None:
-                known = self._answered_before(request.id)
+            if provider_id:
+                known = self._answered_before(provider_id)
                 if known is not None:
                     return known
-            inquiry = self._judge(request, self._next_instant())
+            inquiry = self._judge(request, provider_id or None, self._next_instant())
             self._unwritten[inquiry.at] = inquiry
             written = self._recorder.submit(self._write, inquiry)
         return self._standing_answer(inquiry, written)
@@ -166,14 +162,14 @@ class LookupService:
             with self._lock:
                 self._unwritten.pop(inquiry.at, None)
 
-    def _judge(self, request: LookupRequest, now: datetime) -> Inquiry:
+    def _judge(self, request: LookupRequest, provider_id: str | None, now: datetime) -> Inquiry:
         digest = self._digest(request.number)
         if self._asked_lately(digest, now) >= self.rules.limit:
             answer = Answer(LookupOutcome.TOO_MANY, self._plain(self.rules.too_many))
         else:
             answer = self._find(request.text, now)
         return Inquiry(
-            provider_id=request.id,
+            provider_id=provider_id,
             at=now,
             number_digest=digest,
             number_masked=mask_phone(request.number),
@@ -193,7 +189,7 @@ class LookupService:
         return len(unwritten.union(self._store.asked_since(digest, now - self.rules.per)))
 
     def _next_instant(self) -> datetime:
-        """The present, later than any inquiry before: instants tell a number's inquiries apart when they are counted."""
+        """The present, later than any inquiry before: instants tell a number's inquiries apart when counting them."""
         now = self._clock.now()
         if self._last is not None and self._last >= now > self._last - timedelta(seconds=1):
             now = self._last + timedelta(microseconds=1)
