@@ -36,13 +36,13 @@ class AlarmCommand:
         try:
             done = subprocess.run(  # noqa: S603 - the operator's own command, never a shell line of ours
                 self._command,
-                input=json.dumps(document, ensure_ascii=False).encode(),
+                input=json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"),
                 timeout=_SECONDS,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
             log.warning("alarm_command_failed", error=type(error).__name__)
             return
         if done.returncode:

@@ -71,7 +71,7 @@ def create_app(
     metrics: Callable[[], Iterable[Metric]],
     alive: Callable[[], bool],
 ) -> Flask:
-    """The application. ``receipts`` are the gateways that may report, by name; ``secret`` is what look-ups must carry."""
+    """The application. ``receipts`` are the gateways that may report, by name; look-ups must carry ``secret``."""
     app = Flask("smsd", static_folder=None)
     registry = CollectorRegistry(auto_describe=False)
     calls = InboundCalls(registry)
@@ -170,11 +170,23 @@ def _decoded(text: str, charset: str | None) -> str:
     name = (charset or "").strip().lower()
     if name not in _CHARSETS or name == "utf-8":
         return text
-    raw = request.query_string if "text" in request.args else request.get_data(cache=True)
-    pairs = dict(parse_qsl(raw.decode("latin-1"), keep_blank_values=True, encoding="latin-1"))
-    if "text" not in pairs or request.is_json:
+    query = request.query_string if "text" in request.args else request.get_data(cache=True)
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+    raw = next((value.encode("latin-1", "replace") for key, value in pairs if key == "text"), None)
+    if raw is None or request.is_json or _is_utf8_all_the_same(raw, name):
         return text
-    return pairs["text"].encode("latin-1", "replace").decode(name, "replace")
+    return raw.decode(name, "replace")
+
+
+def _is_utf8_all_the_same(raw: bytes, charset: str) -> bool:
+    """Kannel names the charset of the message even where it passes the text on as UTF-8; that has no NUL bytes."""
+    if not charset.startswith("utf-16") or b"\0" in raw:
+        return False
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _storable(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import Any
 from wsgiref.types import WSGIApplication
 
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 _THREADS = 8
 _CONNECTIONS = 200
+_ROOM = 20
+"""So many more connections may always come: the longest silent ones are closed for them."""
 _IDLE_SECONDS = 30
 _LARGEST_HEADER = 32 * 1024
 _TICK = 0.5
@@ -74,6 +77,8 @@ class InboundServer:
         self._stopping.set()
         if self._thread is None:
             return
+        with suppress(OSError):  # stopped already
+            self._server.pull_trigger()
         self._thread.join(timeout=_TICK + 5)
         self._thread = None
 
@@ -107,7 +112,17 @@ class InboundServer:
             except OSError as error:
                 # a connection closed between being listed and being polled
                 log.debug("inbound_poll_failed", error=type(error).__name__)
+            self._make_room()
         self._shut_down()
+
+    def _make_room(self) -> None:
+        """Slow and idle connections must not keep others out: near the limit, those silent for longest go."""
+        surplus = len(self._map) - (_CONNECTIONS - _ROOM)
+        if surplus <= 0:
+            return
+        waiting = [c for c in self._map.values() if isinstance(c, HTTPChannel) and not c.requests]
+        for channel in sorted(waiting, key=lambda c: c.last_activity)[:surplus]:
+            channel.handle_close()
 
     def _shut_down(self) -> None:
         """Answer what the workers still have in hand, then close every socket."""
