@@ -205,6 +205,9 @@ def _agencies(session: Session, named: Sequence[str]) -> list[Checked]:
 
 
 def _agency(session: Session, agency: str) -> list[CheckResult]:
+    unset = session.installation.agencies[agency].unset
+    if unset:
+        return [CheckResult("database", "failed", reason, "set it before the agency leaves off") for reason in unset]
     plan = session.installation.plan(agency)
     reader = plan.open_reader()
     seconds = plan.timeout.total_seconds()

@@ -92,13 +92,15 @@ class Storyteller:
 
     def _standing(self, population: Population) -> None:
         """A dossier received some time ago: most are closed or ready, some are due these days."""
-        received = self._moment(self._days[0] - timedelta(days=self._random.randint(1, 25)))
+        age = self._random.randint(2, 25)
+        received = self._moment(self._days[0] - timedelta(days=age))
         kind = self._random.random()
         due = self._appointment(received)
+        resolved = self._moment(self._days[0] - timedelta(days=self._random.randint(1, age - 1)))
         if kind < 0.55:
-            row = self._row(received, due, HANDED_OVER, DONE, resolved=due)
+            row = self._row(received, due, HANDED_OVER, DONE, resolved)
         elif kind < 0.62:
-            row = self._row(received, due, READY, DONE, resolved=due)
+            row = self._row(received, due, READY, DONE, resolved)
         else:
             due = self._moment(self._days[0] + timedelta(days=self._random.choice((0, 1, 1, 2, 3, 5, 8))))
             step = self._random.choice((RECEIVED, REVIEW, REVIEW, OPINIONS, SIGNING))
