@@ -49,7 +49,9 @@ def local(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=ZONE).astimezone(UTC)
 
 
-def a_rule(name: str, steps: tuple[str, ...] | None = None, statuses: tuple[str, ...] | None = None) -> PositionRule:
+def a_rule(
+    name: str, steps: tuple[str, ...] | None = None, statuses: tuple[str, ...] | None = None
+) -> PositionRule:
     return PositionRule(
         name,
         steps=frozenset(map(fold_name, steps)) if steps is not None else None,

@@ -59,7 +59,9 @@ class PostgresServer:
         self.start()
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run([*self._as_user, *command], cwd="/", capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*self._as_user, *command], cwd="/", capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
@@ -69,8 +71,21 @@ class PostgresServer:
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         log = str(self.folder / "log")
         # pg_ctl's own pipes would be inherited by the server and never close
-        command = [*self._as_user, _binary("pg_ctl"), "-D", str(self.data), "-l", log, "-o", options, "-w", "start"]
-        done = subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        command = [
+            *self._as_user,
+            _binary("pg_ctl"),
+            "-D",
+            str(self.data),
+            "-l",
+            log,
+            "-o",
+            options,
+            "-w",
+            "start",
+        ]
+        done = subprocess.run(
+            command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"PostgreSQL did not start; see {log}")
 
