@@ -23,7 +23,7 @@ demo: $(RUNTIME)  ## A working day of the 13 agencies, at high speed
 
 test: check system-packages  ## Everything: make check, then all tests
 	@echo "==> Running the tests"
-	@$(BIN)/pytest -n $(WORKERS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 check: $(DEV)  ## Format, lint, types, and which module may import which
 	@echo "==> Format"

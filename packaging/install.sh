@@ -7,7 +7,8 @@
 #   /var/lib/smsd              state store and reports (made by systemd)
 #   /usr/local/bin/smsd        the commands
 #
-# PYTHON=/usr/bin/python3.11 names another Python.
+# PYTHON=/usr/bin/python3.11 names another Python. Without a way to the package index: PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR,
+# a folder with the wheels of requirements/build.lock and runtime.lock.
 set -euo pipefail
 
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -57,8 +58,11 @@ install -d -m 0700 -o root -g root "$config/credentials"
 if [ ! -e "$config/credentials/inbound" ]; then
     (umask 077 && "$python" -c 'import secrets; print(secrets.token_urlsafe(32))' >"$config/credentials/inbound")
 fi
-chown root:smsd "$config" "$config/smsd.yaml" && chmod 0750 "$config" && chmod 0640 "$config/smsd.yaml"
-chown -R root:smsd "$config/agencies" && chmod -R u=rwX,g=rX,o= "$config/agencies"
+chown root:smsd "$config" && chmod 0750 "$config"
+for part in "$config/smsd.yaml" "$config/agencies"; do # an operator may have moved the agencies elsewhere
+    [ -e "$part" ] || continue
+    chown -R root:smsd "$part" && chmod -R u=rwX,g=rX,o= "$part"
+done
 
 say "Installing the commands and the service"
 install -m 0755 "$source/packaging/smsd" /usr/local/bin/smsd

@@ -2,11 +2,13 @@
 # Installs Debian packages, and only what is missing: a second run asks nothing of the network.
 #
 #   system-packages.sh python [PYTHON]   what a virtual environment needs
-#   system-packages.sh server [PYTHON]   that, and what smsd needs on a server: the driver for SQL Server, time zones
+#   system-packages.sh server [PYTHON]   that, and what smsd needs on a server: the driver for SQL Server, time zones,
+#                                        and /bin/kill, by which the unit's reload reaches the daemon
 #   system-packages.sh tests             what the tests need beside Python:
 #       postgresql    agency databases and the shared store, on throw-away servers of the tests' own
 #       tdsodbc       the ODBC driver through which SQL Server is read (odbcinst registers it)
 #       systemd       systemd-analyze verifies the unit file
+#       systemd-container, mmdebstrap   the service is tried on a machine of its own (scripts/systemd-tree.sh)
 set -euo pipefail
 
 present() { # any file matching the pattern
@@ -33,14 +35,20 @@ need_for_databases() {
     present '/usr/share/zoneinfo/Asia/Ho_Chi_Minh' || missing+=(tzdata)
 }
 
+need_for_service() {
+    [ -x /bin/kill ] || missing+=(procps)
+}
+
 need_for_tests() {
     command -v initdb >/dev/null || present '/usr/lib/postgresql/*/bin/initdb' || missing+=(postgresql)
     command -v systemd-analyze >/dev/null || missing+=(systemd)
+    command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
+    command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 }
 
 case ${1:-tests} in
     python) need_python "${2:-python3}" ;;
-    server) need_python "${2:-python3}" && need_for_databases ;;
+    server) need_python "${2:-python3}" && need_for_databases && need_for_service ;;
     tests) need_for_databases && need_for_tests ;;
     *)
         echo "usage: $0 python [PYTHON] | server [PYTHON] | tests" >&2

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +30,24 @@ def made_tree() -> Path:
     if done.returncode:
         raise RuntimeError(f"{script.name} failed; what it printed says why and how to mend it")
     return Path(done.stdout.strip())
+
+
+def _beneath(pid: int) -> Iterator[int]:
+    """The processes that descend from one, each before its own children."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # gone
+        return
+    for child in children:
+        yield child
+        yield from _beneath(child)
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 class Machine:
@@ -67,21 +86,14 @@ class Machine:
         return state in {"running", "degraded"}
 
     def _find_leader(self) -> int:
-        """The server's first process: the last of the single children beneath what was started here; 0 for not yet."""
-        pid, name = self._nspawn.pid, ""
-        while name != "systemd":
-            try:
-                (pid,) = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-                name = Path(f"/proc/{pid}/comm").read_text().strip()
-            except (OSError, ValueError):
-                return 0
-        return pid
+        """The server's first process, the first systemd beneath what was started here; 0 for not yet."""
+        return next((pid for pid in _beneath(self._nspawn.pid) if _name_of(pid) == "systemd"), 0)
 
     def run(
         self, *command: str, check: bool = True, stdin: str | None = None, seconds: float = 60, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as root in there, to its end. A failure is one of the test unless ``check`` says otherwise."""
-        words = ["nsenter", "--target", str(self._leader), "--all", "--wd=/", "/usr/bin/env", "-i"]
+        words = ["nsenter", "--target", str(self._leader), "--all", "/usr/bin/env", "-i", "--chdir=/"]
         environ = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LANG": "C.UTF-8", **environ}
         words += [f"{name}={value}" for name, value in environ.items()]
         done = subprocess.run(
@@ -121,7 +133,9 @@ class Machine:
 
     def _signal(self, number: signal.Signals) -> None:
         pid = self._nspawn.pid
-        if AS_ROOT:  # sudo passes a SIGTERM on; nothing passes a SIGKILL on, so the server's first process gets it
+        if (
+            AS_ROOT
+        ):  # sudo passes a SIGTERM on; nothing passes a SIGKILL on, so the server's first process gets it
             target = pid if number is signal.SIGTERM or not self._leader else self._leader
             subprocess.run([*AS_ROOT, "kill", f"-{number.value}", str(target)], check=False)
         else:
