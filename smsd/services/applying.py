@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from smsd.core.clock import local_day
 from smsd.core.diff import (
     DOUBT_IN_WORDS,
     GONE_AFTER_READS,
@@ -21,7 +20,6 @@ from smsd.core.diff import (
     reposition,
 )
 from smsd.core.errors import AgencyError
-from smsd.core.figures import Finding
 from smsd.core.model import (
     APOLOGY,
     CLOSED,
@@ -36,7 +34,7 @@ from smsd.core.model import (
 )
 from smsd.core.policy import AgencyPolicy
 from smsd.core.rows import BadRow, dossier_from
-from smsd.services.making import NOT_HANDED_OVER, Applied, MessageMaker
+from smsd.services.making import LONGEST_CODE, NOT_HANDED_OVER, Applied, MessageMaker
 from smsd.services.ports import AgencyRecord
 from smsd.services.snapshot import ChangedRow, Snapshot
 from smsd.services.storage import SnapshotTx
@@ -80,10 +78,9 @@ class Application:
         self._policy = orders.policy
         self._now = now
         self._batch = batch
-        self._today = local_day(now, orders.policy.zone)
         apology = orders.policy.notices.get(APOLOGY)
         self._ends_wait = apology.unless if apology is not None else frozenset({RESULT_READY, CLOSED})
-        self._unseen = snapshot.unseen
+        self._known = snapshot.known
         self._repeated = set(snapshot.repeated)
         self._baseline = False
         self.done = Applied(rows=snapshot.rows)
@@ -99,7 +96,10 @@ class Application:
         if record is not None and record.last_good_at != known_good_at:
             raise Overtaken
         self._baseline = self.done.baseline = needs_baseline(record, self._orders)
+        self.done.bad_rows_before = record.bad_rows if record is not None else 0
         self._believe(record)
+        if record is not None and record.mode == Mode.LIVE and self._policy.mode is not Mode.LIVE:
+            end_unsent(self._tx, self._policy.mode, self._now)
         if record is not None and not self._baseline and record.positions != self._orders.positions:
             self._apply_positions()
         for block in self._snapshot.changed.blocks():
@@ -110,6 +110,8 @@ class Application:
         if self._orders.apology_day is not None:
             baseline_at = self._now if self._baseline or record is None else record.baseline_at
             self._maker.apologise(self._orders.apology_day, baseline_at or self._now)
+        self._maker.write_findings()
+        self.done.still_held = self._tx.any_held()
         self._save()
         return self.done
 
@@ -140,6 +142,7 @@ class Application:
         self.done.changed += len(observed)
         self._tx.put([(observation.tracked, row_digest) for observation, row_digest in observed])
         self._maker.settle([o for o, _ in observed], previous, baseline=self._baseline)
+        self._maker.write_findings()
 
     def _parse(self, block: list[ChangedRow]) -> list[tuple[Dossier, ChangedRow]]:
         """The rows that are dossiers; the others, and impossible dates, are listed."""
@@ -149,19 +152,22 @@ class Application:
             try:
                 dossier, bad_dates = dossier_from(row.raw, self._policy.zone)
             except BadRow as bad:
-                self._bad_row(bad.code, bad.problem)
+                self._maker.found_bad_row(bad.code, bad.problem)
                 bad_codes += [bad.code] if bad.code else []
+                continue
+            if len(dossier.code) > LONGEST_CODE:
+                self._maker.found_bad_row(dossier.code, "dossier_code is too long")
                 continue
             if dossier.code in self._repeated:
                 bad_codes.append(dossier.code)
-                self._bad_row(dossier.code, "dossier_code is repeated")
+                self._maker.found_bad_row(dossier.code, "dossier_code is repeated")
                 continue
             if bad_dates:
                 self._maker.found(FindingKind.BAD_DATE, dossier, detail=", ".join(bad_dates))
             good.append((dossier, row))
         # a bad row says that its dossier is there all the same
         for _, known_digest in self._tx.tracked(bad_codes).values():
-            self._unseen.discard(known_digest)
+            self._known.cross_off(known_digest)
         return good
 
     def _repeats(self, code: str, remembered: dict[str, tuple[Tracked, int]]) -> bool:
@@ -169,11 +175,10 @@ class Application:
         tracked, known_digest = remembered.get(code, (None, 0))
         if tracked is None or tracked.gone:
             return False
-        if known_digest in self._unseen:
-            self._unseen.discard(known_digest)
+        if self._known.cross_off(known_digest):
             return False
         self._repeated.add(code)
-        self._bad_row(code, "dossier_code is repeated")
+        self._maker.found_bad_row(code, "dossier_code is repeated")
         return True
 
     # configuration and absence
@@ -186,41 +191,31 @@ class Application:
             self._tx.put_positions([o.tracked for o in moved])
             self._tx.record([(o.tracked, o.transition, "configuration") for o in moved if o.transition])
             existing = self._tx.messages_of([o.tracked.dossier.code for o in moved])
+            untrue: list[str] = []
             for observation in moved:
-                self._maker.supersede(observation.tracked, existing.get(observation.tracked.dossier.code, []))
+                messages = existing.get(observation.tracked.dossier.code, [])
+                untrue += self._maker.untrue(observation.tracked, messages)
+            self._maker.supersede(untrue)
 
     def _apply_absence(self) -> None:
-        absent = self._tx.codes_of(list(self._unseen))
+        absent = self._tx.codes_of(list(self._known.unseen()))
         self.done.absent = len(absent)
         back = self._tx.missing() - absent.keys()
         self._tx.set_missing(list(back), 0)
-        leaving = [
+        leaving = {
             code for code, missed in absent.items() if self._baseline or missed + 1 >= GONE_AFTER_READS
-        ]
-        staying = [code for code in absent if code not in set(leaving)]
-        self._tx.set_missing(staying, 1)
+        }
+        self._tx.set_missing([code for code in absent if code not in leaving], 1)
+        self._let_go(sorted(leaving))
+
+    def _let_go(self, leaving: list[str]) -> None:
+        """Dossiers that have left the view, with their messages that were not handed over."""
         self._tx.set_gone(leaving, GONE_AFTER_READS, self._now)
         self._tx.record_gone(leaving, self._now)
         waiting = [m for found in self._tx.messages_of(leaving).values() for m in found]
-        ids = [m.id for m in waiting if m.state in NOT_HANDED_OVER]
-        self.done.superseded += self._tx.end(ids, NOT_HANDED_OVER, MessageState.SUPERSEDED, None, self._now)
+        self._maker.supersede([m.id for m in waiting if m.state in NOT_HANDED_OVER])
 
     # writing down
-
-    def _bad_row(self, code: str | None, problem: str) -> None:
-        self.done.bad_rows += 1
-        finding = Finding(
-            day=self._today,
-            agency=self._policy.id,
-            dossier_code=code or "",
-            procedure_code="",
-            kind="",
-            reason=FindingKind.BAD_ROW,
-            phone_masked="",
-            at=self._now,
-            detail=problem,
-        )
-        self._tx.find([finding])
 
     def _save(self) -> None:
         changes: dict[str, Any] = {

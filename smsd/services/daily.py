@@ -6,7 +6,7 @@ special case. The apology pass itself rides on a read (`polling`); here is what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta, tzinfo
@@ -21,11 +21,11 @@ from smsd.core.notices import apology_is_owed
 from smsd.core.outbox import LONGEST_READ_WAIT, backoff
 from smsd.core.phones import mask_phone
 from smsd.services.deadlines import within
-from smsd.services.making import APOLOGY_RUN
+from smsd.services.making import APOLOGY_RUN, LATE_BASELINE
 from smsd.services.polling import AgencyPlan
 from smsd.services.ports import Alarms, RunKey
 from smsd.services.reporting import ReportPaths, ReportService
-from smsd.services.storage import RunBook, SnapshotStore
+from smsd.services.storage import RunBook, SnapshotStore, SnapshotTx
 
 log = structlog.get_logger(__name__)
 
@@ -59,14 +59,14 @@ class MissedPasses:
 
     def _days(self, plan: AgencyPlan, now: datetime) -> Iterator[date]:
         notice, zone = plan.policy.notices.get(APOLOGY), plan.policy.zone
-        if notice is None or notice.until is None or not plan.policy.apology or plan.policy.mode is Mode.OFF:
+        if notice is None or notice.until is None or plan.policy.mode is Mode.OFF:
             return
         record = self._snapshots.agency(plan.policy.id)
         if record is None or record.baseline_at is None:
             return
         today = local_day(now, zone)
         first = max(local_day(record.baseline_at, zone), today - timedelta(days=DAYS_BACK))
-        last_over = self._runs.last_run_day(APOLOGY_RUN, plan.policy.id)
+        last_over = self._runs.last_run_day(APOLOGY_RUN, plan.policy.id, until=today)
         if last_over is not None:
             first = max(first, last_over + timedelta(days=1))
         for day in _days_from(first, today):
@@ -75,31 +75,43 @@ class MissedPasses:
 
     def _close(self, plan: AgencyPlan, key: RunKey, now: datetime) -> None:
         notice, zone = plan.policy.notices[APOLOGY], plan.policy.zone
-        record = self._snapshots.agency(plan.policy.id)
-        if notice.at is None or record is None or record.baseline_at is None:
-            return
-        if record.baseline_at >= at_time(key.day, notice.at, zone):
-            self._runs.finish_run(key, "skipped", now, "the baseline came after the pass's time")
-            return
-        bounds = day_bounds(key.day + timedelta(days=1), zone)
-        count = 0
         with self._snapshots.transaction(plan.policy.id) as tx:
-            for block in tx.due_between(*bounds, present=False):
-                owed = [
-                    t
-                    for t in block
-                    if apology_is_owed(replace(t, missing_reads=0), notice, plan.policy, key.day)
-                ]
-                made = tx.messages_of([t.dossier.code for t in owed])
-                silent = [
-                    t
-                    for t in owed
-                    if all(m.kind != APOLOGY for m in made.get(t.dossier.code, []) if m.due_day)
-                ]
-                tx.find([_no_apology(plan.policy.id, key.day, tracked, now) for tracked in silent])
-                count += len(silent)
+            record = tx.agency()
+            if notice.at is None or record is None or record.baseline_at is None:
+                return
+            if tx.run_is_over(key.name, key.day):
+                return  # the pass was just being applied
+            if not plan.policy.apology:
+                tx.finish_run(key.name, key.day, "skipped", now, "the agency sends no apologies")
+                return
+            if record.baseline_at >= at_time(key.day, notice.at, zone):
+                tx.finish_run(key.name, key.day, "skipped", now, LATE_BASELINE)
+                return
+            count = self._list_silent(tx, plan, key.day, now)
             tx.finish_run(key.name, key.day, "missed", now, f"{count} without an apology")
         log.warning("apology_pass_missed", agency=plan.policy.id, day=key.day.isoformat(), dossiers=count)
+
+    def _list_silent(self, tx: SnapshotTx, plan: AgencyPlan, day: date, now: datetime) -> int:
+        """List the dossiers that were owed an apology for the day after ``day`` and have none; returns how many."""
+        notice, count = plan.policy.notices[APOLOGY], 0
+        due_day = day + timedelta(days=1)
+        for block in tx.due_between(*day_bounds(due_day, plan.policy.zone), present=False):
+            owed = [
+                tracked
+                for tracked in block
+                if apology_is_owed(replace(tracked, missing_reads=0), notice, plan.policy, day)
+            ]
+            made = tx.messages_of([tracked.dossier.code for tracked in owed])
+            silent = [
+                tracked
+                for tracked in owed
+                if not any(
+                    m.kind == APOLOGY and m.due_day == due_day for m in made.get(tracked.dossier.code, [])
+                )
+            ]
+            tx.find([_no_apology(plan.policy.id, day, tracked, now) for tracked in silent])
+            count += len(silent)
+        return count
 
 
 def _no_apology(agency: str, day: date, tracked: Tracked, now: datetime) -> Finding:
@@ -148,23 +160,32 @@ class NightlyReports:
         written = [self._final(day, plans, agencies) for day in self._days_to_finish(now)]
         today = local_day(now, self._zone)
         key = RunKey(PROVISIONAL_RUN, ALL_AGENCIES, today)
-        if now >= at_time(today, self._at, self._zone) and not self._runs.run(key).over:
+        if now >= at_time(today, self._at, self._zone) and self._is_owed(key, now):
             written.append(self._provisional(key, plans, agencies))
         return [paths for paths in written if paths is not None]
 
     def _days_to_finish(self, now: datetime) -> list[date]:
         today = local_day(now, self._zone)
         first = max(local_day(self._runs.began(now), self._zone), today - timedelta(days=DAYS_BACK))
-        last_over = self._runs.last_run_day(FINAL_RUN, ALL_AGENCIES)
+        last_over = self._runs.last_run_day(FINAL_RUN, ALL_AGENCIES, until=today)
         if last_over is not None:
             first = max(first, last_over + timedelta(days=1))
         days = []
         for day in _days_from(first, today - timedelta(days=1)):
-            run = self._runs.run(RunKey(FINAL_RUN, ALL_AGENCIES, day))
-            waits = run.next_attempt_at is not None and now < run.next_attempt_at
-            if not run.over and not waits and now >= self._final_at(day):
+            if now >= self._final_at(day) and self._is_owed(RunKey(FINAL_RUN, ALL_AGENCIES, day), now):
                 days.append(day)
         return days
+
+    def _is_owed(self, key: RunKey, now: datetime) -> bool:
+        """Whether a job is to be done now. One put off further than jobs are: the clock was set back since."""
+        run = self._runs.run(key)
+        waits = run.next_attempt_at is not None and now < run.next_attempt_at <= now + LONGEST_READ_WAIT
+        return not run.over and not waits
+
+    def _put_off(self, key: RunKey, detail: str) -> None:
+        attempts = self._runs.run(key).attempts + 1
+        wait = backoff(attempts, _FIRST_WAIT, LONGEST_READ_WAIT)
+        self._runs.put_off_run(key, attempts, self._clock.now() + wait, detail)
 
     def _final_at(self, day: date) -> datetime:
         return at_time(day + timedelta(days=1), FINAL_AT, self._zone)
@@ -176,6 +197,8 @@ class NightlyReports:
         paths = self._write(key.day, agencies, provisional=True)
         if paths is not None:
             self._runs.finish_run(key, "done", self._clock.now())
+        else:
+            self._put_off(key, "the files cannot be written")
         return paths
 
     def _final(
@@ -199,9 +222,9 @@ class NightlyReports:
             self._runs.finish_run(key, "done", now, detail)
             self._rewrite_changed(day, agencies)
         else:
-            attempts = self._runs.run(key).attempts + 1
-            wait = backoff(attempts, _FIRST_WAIT, LONGEST_READ_WAIT)
-            self._runs.put_off_run(key, attempts, now + wait, f"not asked: {', '.join(sorted(silent))}")
+            self._put_off(
+                key, f"not asked: {', '.join(sorted(silent))}" if silent else "the files cannot be written"
+            )
         return paths
 
     def _rewrite_changed(self, day: date, agencies: Sequence[ReportAgency]) -> None:
@@ -247,13 +270,16 @@ class NightlyReports:
         return failed
 
     def _count_one(self, day: date, agency: str, plan: AgencyPlan) -> tuple[str, AgencyError | None]:
-        reader = plan.open_reader()
-        work: Callable[[], object] = lambda: self._reports.count_agency(agency, reader, day)  # noqa: E731
         try:
+            reader = plan.open_reader()
+
+            def work() -> None:
+                try:
+                    self._reports.count_agency(agency, reader, day)
+                finally:
+                    reader.close()  # here, for closing a hanging reader may hang too
+
             within(plan.timeout.total_seconds(), work, reader.cancel)
         except AgencyError as error:
             return agency, error
-        else:
-            return agency, None
-        finally:
-            reader.close()
+        return agency, None

@@ -2,7 +2,7 @@
 
 One link is one gateway. A pump records what came back and claims what may go next in one transaction, then hands the
 claimed messages over; so a crash can leave no more messages unknown than the gateway's window. What a state may become
-is `core.outbox`'s to say.
+is `core.outbox`'s to say, what the link may be given `link`'s; receipts and age are in `receipts` and `aging`.
 """
 
 from __future__ import annotations
@@ -10,51 +10,34 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
-from datetime import time as time_of_day
+from datetime import datetime, timedelta
 
 import structlog
 
-from smsd.core.clock import Clock, within_hours
-from smsd.core.model import Message, MessageState, Outcome, Receipt, Verdict
-from smsd.core.notices import still_holds
-from smsd.core.outbox import (
-    FIRST_GATEWAY_WAIT,
-    LONGEST_GATEWAY_WAIT,
-    RECEIPT_WAIT,
-    REFUSALS_THAT_STOP,
-    STOPPED_LINK_WAIT,
-    after_outcome,
-    after_receipt,
-    backoff,
-)
-from smsd.core.policy import AgencyPolicy
+from smsd.core.clock import Clock
+from smsd.core.errors import SmsdError
+from smsd.core.model import Message, MessageState, Outcome, PartReceipt, Receipt, Verdict
+from smsd.core.names import clean_text
+from smsd.core.outbox import FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT, after_outcome, backoff
+from smsd.services.aging import Aging
+from smsd.services.link import Link, SendingRules
 from smsd.services.ports import Alarms, Change, Gateway, Outgoing
+from smsd.services.receipts import Receipts, detail_of
+from smsd.services.review import PolicyOf, review
 from smsd.services.storage import OutboxStore, OutboxTx
+
+__all__ = ["Delivery", "SendingRules"]
 
 log = structlog.get_logger(__name__)
 
 _IDLE = 0.2
 """Seconds between looks at the outbox when nothing happens."""
-_PACE_MARGIN = 1.02
-"""Sending a little slower than `rate`, so that jitter on the way never exceeds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendingRules:
-    """The `messages` section of the configuration, as far as sending goes."""
-
-    zone: tzinfo
-    opens: time_of_day
-    closes: time_of_day
-    unknown_after: timedelta
-    rate: float | None = None
-    """Segments a second, never exceeded."""
+_RETURNED = frozenset({MessageState.QUEUED, MessageState.UNKNOWN})
+_LONGEST_REFERENCE = 200
 
 
 class Delivery:
-    """Sends what the outbox holds over one gateway. Only `wake`, `receive` and answers may come from other threads."""
+    """Sends what the outbox holds over one gateway. `wake`, `age`, receipts and answers may come from other threads."""
 
     def __init__(
         self,
@@ -64,36 +47,39 @@ class Delivery:
         alarms: Alarms,
         clock: Clock,
         *,
-        policy_of: Callable[[str], AgencyPolicy | None],
+        policy_of: PolicyOf,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self.gateway = gateway
-        self.rules = rules
-        self._alarms = alarms
         self._clock = clock
         self._policy_of = policy_of
-        self._monotonic = monotonic
+        self._link = Link(gateway, rules, alarms, monotonic)
+        self._receipts = Receipts(store, clock)
+        self._aging = Aging(store, gateway, clock, policy_of=policy_of, monotonic=monotonic)
         self._answers: queue.SimpleQueue[tuple[str, Outcome] | None] = queue.SimpleQueue()
-        self._under_way = 0
-        self._failures = 0
-        self._refusals = 0
-        self._stopped = False
-        self._resume_at: datetime | None = None
-        self._slot = 0.0
+        self._under_way: dict[str, Message] = {}
+        self._unrecorded: list[tuple[Message, Outcome]] = []
+        """Answers that are not in the store yet; kept while the store fails."""
+
+    @property
+    def rules(self) -> SendingRules:
+        """What the configuration says of sending."""
+        return self._link.rules
 
     # life
 
     def recover(self) -> int:
         """After a start: what was in `sending` when the process ended may have been handed over. Returns how many."""
         now, count = self._clock.now(), 0
+        detail = "smsd stopped before the answer was recorded"
         while True:
             with self._store.transaction() as tx:
                 stuck = tx.in_state(MessageState.SENDING)
                 if not stuck:
                     return count
-                detail = "smsd stopped before the answer was recorded"
                 tx.change([Change(m.id, m.state, MessageState.UNKNOWN, now, detail) for m in stuck])
+                self._review(tx, [m.id for m in stuck], now)
                 count += len(stuck)
 
     def wake(self) -> None:
@@ -102,8 +88,7 @@ class Delivery:
 
     def reload(self, rules: SendingRules) -> None:
         """Take a reloaded configuration; a stopped link tries again at once."""
-        self.rules = rules
-        self._resume_at = None
+        self._link.reload(rules)
         self.wake()
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -112,305 +97,183 @@ class Delivery:
             try:
                 self.pump(wait=self._pause())
             except Exception as error:
-                # the store failed; nothing was claimed or recorded by halves
-                log.error(
-                    "delivery_failed", error=type(error).__name__, detail=str(error).splitlines()[0][:200]
-                )
+                # nothing was claimed or recorded by halves; answers not recorded are kept for the next turn
+                log.error("delivery_failed", error=type(error).__name__, detail=_first_line(error))
                 time.sleep(_IDLE)
         self.close()
 
     def close(self) -> None:
         """Wait for the gateway's last answers and record them."""
         self.gateway.close()
-        self._record(self._collect(0.0))
+        self._collect(0.0)
+        if not self._unrecorded:
+            return
+        try:
+            with self._store.transaction() as tx:
+                self._record(tx, self._clock.now())
+        except SmsdError as error:
+            # they are in `sending` and become `unknown` by the next start
+            log.error("answers_not_recorded", answers=len(self._unrecorded), detail=_first_line(error))
+        else:
+            self._unrecorded = []
 
     def drain(self) -> None:
-        """Send everything that may go now, and return; for `run --once`, the demo and tests."""
+        """Send everything that may go now, as fast as `rate` allows; for `run --once`, the demo and tests."""
         idle = 0
         while self._under_way or idle < 2:
-            busy = self.pump(wait=0.05 if self._under_way else 0.0)
-            idle = 0 if busy else idle + 1
+            if self.pump(wait=0.05 if self._under_way else 0.0):
+                idle = 0
+            elif self._link.pace.wait() > 0:
+                time.sleep(min(_IDLE, self._link.pace.wait()))
+            elif not self._waits_for_room():
+                idle += 1
+
+    def _waits_for_room(self) -> bool:
+        """Whether only the last second's segments keep the next message back."""
+        budget = self._link.budget()
+        if budget is None or not self._store.anything_to_do(self._clock.now()):
+            return False
+        time.sleep(0.01)
+        return self._link.room(len(self._under_way), self._clock.now()) > 0
 
     def idle(self) -> bool:
         """Whether nothing is under way."""
-        return self._under_way == 0
+        return not self._under_way
 
     @property
     def stopped(self) -> bool:
         """Whether an alarm has stopped the link."""
-        return self._stopped
+        return self._link.stopped
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the gateway's last answers were faults of its own or of the account."""
+        return self._link.in_trouble
 
     # the pump
 
     def pump(self, wait: float = 0.0) -> bool:
         """Record answers, claim what may go and hand it over. Returns whether anything was done."""
-        answers = self._collect(wait)
+        self._collect(wait)
         now = self._clock.now()
-        room = self._room(now)
-        if not answers and (room == 0 or not self._store.anything_to_do(now)):
+        room = self._link.room(len(self._under_way), now)
+        answered = len(self._unrecorded)
+        if not answered and (room == 0 or not self._store.anything_to_do(now)):
             return False
-        claimed = self._record_and_claim(answers, room, now)
+        with self._store.transaction() as tx:
+            self._record(tx, now)
+            claimed = self._claim(tx, room, now)
+        self._unrecorded = []
         if claimed:
-            self._under_way += len(claimed)
-            self.gateway.submit([self._outgoing(m, now) for m in claimed], self._answered)
-        return bool(answers or claimed)
+            self._hand_over(claimed, now)
+        self._link.tell()
+        return bool(answered or claimed)
+
+    def _claim(self, tx: OutboxTx, room: int, now: datetime) -> list[Message]:
+        if room == 0:
+            return []
+        return tx.claim(now, room, self.gateway.name, segments=self._link.budget())
+
+    def _hand_over(self, claimed: Sequence[Message], now: datetime) -> None:
+        self._under_way.update((message.id, message) for message in claimed)
+        self._link.passed(sum(message.segments for message in claimed))
+        try:
+            self.gateway.submit([_outgoing(message, now) for message in claimed], self._answered)
+        except Exception as error:
+            # a gateway answers by `done` and never raises; whatever it did, nothing may be lost or taken for unsent
+            log.error("submit_failed", gateway=self.gateway.name, error=type(error).__name__)
+            for message in claimed:
+                self._answered(message.id, Outcome(Verdict.UNKNOWN, "submit_failed", type(error).__name__))
 
     def _answered(self, message_id: str, outcome: Outcome) -> None:
         self._answers.put((message_id, outcome))
 
-    def _collect(self, wait: float) -> list[tuple[str, Outcome]]:
-        answers: list[tuple[str, Outcome]] = []
+    def _collect(self, wait: float) -> None:
+        """Take the answers that have come, waiting so many seconds for the first. Second answers count for nothing."""
+        now = self._clock.now()
         try:
-            first = self._answers.get(timeout=wait) if wait > 0 else self._answers.get_nowait()
+            answer = self._answers.get(timeout=wait) if wait > 0 else self._answers.get_nowait()
             while True:
-                if first is not None:
-                    answers.append(first)
-                first = self._answers.get_nowait()
+                message = self._under_way.pop(answer[0], None) if answer is not None else None
+                if answer is not None and message is not None:
+                    self._link.judge(answer[1], now)
+                    self._unrecorded.append((message, answer[1]))
+                answer = self._answers.get_nowait()
         except queue.Empty:
-            return answers
-
-    def _record_and_claim(
-        self, answers: list[tuple[str, Outcome]], room: int, now: datetime
-    ) -> list[Message]:
-        with self._store.transaction() as tx:
-            self._apply_answers(tx, answers, now)
-            # what the answers said of the link decides how much more it is given
-            room = min(room + len(answers), self._room(now)) if answers else room
-            return tx.claim(now, room, self.gateway.name) if room > 0 else []
-
-    def _record(self, answers: list[tuple[str, Outcome]]) -> None:
-        if answers:
-            with self._store.transaction() as tx:
-                self._apply_answers(tx, answers, self._clock.now())
-
-    def _room(self, now: datetime) -> int:
-        """How many more messages the link may be given now."""
-        if not within_hours(now, self.rules.opens, self.rules.closes, self.rules.zone):
-            return 0
-        if self._resume_at is not None and now < self._resume_at:
-            return 0
-        window = 1 if self._failures or self._stopped else self.gateway.window
-        if self.rules.rate is not None:
-            window = min(window, self._under_way + 1)
-            if self._monotonic() < self._slot:
-                return 0
-        return max(0, window - self._under_way)
+            return
 
     def _pause(self) -> float:
         """Seconds to wait for an answer before looking at the outbox again."""
-        if self.rules.rate is not None:
-            return min(_IDLE, max(0.0005, self._slot - self._monotonic()))
-        return _IDLE
-
-    def _outgoing(self, message: Message, now: datetime) -> Outgoing:
-        if self.rules.rate is not None:
-            pace = message.segments / self.rules.rate * _PACE_MARGIN
-            self._slot = max(self._slot, self._monotonic()) + pace
-        return Outgoing(
-            id=message.id,
-            phone=message.phone or "",
-            text=message.text or "",
-            kind=message.kind,
-            agency=message.agency,
-            dossier_code=message.dossier_code,
-            at=now,
-            segments=message.segments,
-            repeat=message.attempts > 1,
-        )
+        wait = self._link.pace.wait()
+        return min(_IDLE, wait) if wait > 0 else _IDLE if self._link.rules.rate is None else _IDLE / 10
 
     # answers
 
-    def _apply_answers(self, tx: OutboxTx, answers: Sequence[tuple[str, Outcome]], now: datetime) -> None:
-        self._under_way -= len(answers)
-        found = tx.messages([id_ for id_, _ in answers])
-        changes = []
-        for message_id, outcome in answers:
-            self._judge_link(outcome, now)
-            message = found.get(message_id)
-            if message is not None:
-                changes.append(self._change_for(tx, message, outcome, now))
+    def _record(self, tx: OutboxTx, now: datetime) -> None:
+        if not self._unrecorded:
+            return
+        changes = [self._change_for(message, outcome, now) for message, outcome in self._unrecorded]
         tx.change(changes)
+        parts = {m.id: outcome.parts for m, outcome in self._unrecorded if outcome.parts}
+        if parts:
+            self._receipts.keep_parts(tx, self.gateway.name, parts, now)
+        self._review(tx, [change.message_id for change in changes if change.after in _RETURNED], now)
 
-    def _change_for(self, tx: OutboxTx, message: Message, outcome: Outcome, now: datetime) -> Change:
+    def _change_for(self, message: Message, outcome: Outcome, now: datetime) -> Change:
         after = after_outcome(outcome.verdict)
-        handed_over = outcome.verdict in (Verdict.ACCEPTED, Verdict.DELIVERED)
-        if after in (MessageState.QUEUED, MessageState.UNKNOWN) and not self._still_holds(tx, message):
-            after = MessageState.SUPERSEDED
         wait = timedelta(0)
         if outcome.verdict is Verdict.RETRY:
             wait = backoff(message.attempts, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
+        reference = clean_text(outcome.reference)[:_LONGEST_REFERENCE] if outcome.reference else None
         return Change(
             message.id,
             MessageState.SENDING,
             after,
             now,
-            detail=" ".join(filter(None, (outcome.code, outcome.detail)))[:200] or None,
+            detail=detail_of(outcome.code, outcome.detail),
             gateway=self.gateway.name,
-            reference=outcome.reference,
+            reference=reference,
             next_at=now + wait if after is MessageState.QUEUED else None,
-            possible_duplicate=message.possible_duplicate,
-            final=after in (MessageState.DELIVERED, MessageState.REJECTED, MessageState.SUPERSEDED),
-            handed_over=handed_over,
+            final=after in (MessageState.DELIVERED, MessageState.REJECTED),
+            handed_over=outcome.verdict in (Verdict.ACCEPTED, Verdict.DELIVERED),
             failed_try=outcome.verdict is Verdict.ACCOUNT,
         )
 
-    def _still_holds(self, tx: OutboxTx, message: Message) -> bool:
-        policy = self._policy_of(message.agency)
-        return policy is None or still_holds(message.kind, message.due_day, tx.tracked(message), policy)
+    def _review(self, tx: OutboxTx, ids: Sequence[str], now: datetime) -> None:
+        """What came back may have become untrue meanwhile; it must not be sent again then."""
+        if ids:
+            back = [message for message in tx.messages(ids).values() if message.state in _RETURNED]
+            tx.change(review(tx, back, self._policy_of, now))
 
-    def _judge_link(self, outcome: Outcome, now: datetime) -> None:
-        """What one answer says of the link as a whole: go on, slow down, or stop and raise an alarm."""
-        verdict = outcome.verdict
-        if verdict in (Verdict.ACCEPTED, Verdict.DELIVERED):
-            self._failures = self._refusals = 0
-            self._resume_at = None
-            if self._stopped:
-                self._stopped = False
-                log.info("link_recovered", gateway=self.gateway.name)
-            self._alarms.clear(f"gateway:{self.gateway.name}")
-            return
-        unreadable = verdict is Verdict.UNKNOWN and outcome.code == "unrecognised_answer"
-        if verdict is Verdict.REJECTED or unreadable:
-            self._refusals += 1
-        if verdict is Verdict.REJECTED:
-            self._failures = 0
-        if verdict is Verdict.ACCOUNT or self._refusals >= REFUSALS_THAT_STOP:
-            self._stop_link(outcome, now)
-        elif verdict in (Verdict.RETRY, Verdict.UNKNOWN):
-            self._slow_down(outcome, now)
-
-    def _slow_down(self, outcome: Outcome, now: datetime) -> None:
-        if self._resume_at is not None and now < self._resume_at and outcome.retry_after is None:
-            return  # one of several under way when the fault began: counted already
-        self._failures += 1
-        wait = backoff(self._failures, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
-        if outcome.retry_after is not None:
-            wait = max(
-                wait, timedelta(seconds=min(outcome.retry_after, LONGEST_GATEWAY_WAIT.total_seconds()))
-            )
-        self._resume_at = now + wait
-        log.warning(
-            "gateway_waits", gateway=self.gateway.name, code=outcome.code, seconds=wait.total_seconds()
-        )
-        if wait >= LONGEST_GATEWAY_WAIT:
-            self._alarms.raise_alarm(
-                f"gateway:{self.gateway.name}",
-                f"gateway {self.gateway.name} takes no messages: {outcome.code} {outcome.detail}".strip(),
-                hint="messages wait and go out by themselves when it is back; look at the gateway",
-            )
-
-    def _stop_link(self, outcome: Outcome, now: datetime) -> None:
-        self._resume_at = now + STOPPED_LINK_WAIT
-        if not self._stopped:
-            log.error("link_stopped", gateway=self.gateway.name, code=outcome.code, detail=outcome.detail)
-        self._stopped = True
-        self._alarms.raise_alarm(
-            f"gateway:{self.gateway.name}",
-            f"gateway {self.gateway.name} is stopped: {outcome.code} {outcome.detail}".strip(),
-            hint="mend account, sender or address, then: systemctl reload smsd (one is tried every 10 minutes)",
-        )
-
-    # receipts
+    # receipts and age
 
     def receive(self, receipt: Receipt) -> str:
         """Record a proven receipt before it is answered. From any thread."""
-        now = self._clock.now()
-        with self._store.transaction() as tx:
-            message = tx.message(receipt.message_id)
-            if message is None:
-                return "unknown_message"
-            ended = message.final_at is not None
-            after = after_receipt(message.state, receipt.verdict, tried=message.attempts > 0, ended=ended)
-            if after is None:
-                return "late" if ended and message.state is not after else "repeated"
-            detail = " ".join(filter(None, ("receipt", receipt.code, receipt.detail)))[:200]
-            change = Change(
-                message.id,
-                message.state,
-                after,
-                now,
-                detail=detail,
-                gateway=receipt.gateway,
-                final=after is not MessageState.ACCEPTED,
-                handed_over=after is not MessageState.REJECTED,
-                possible_duplicate=message.possible_duplicate,
-            )
-            return "applied" if tx.change([change]) else "repeated"
+        return self._receipts.receive(receipt)
 
-    # age
+    def receive_parts(self, receipts: Sequence[PartReceipt]) -> None:
+        """Record receipts that name parts by the provider's ids, before they are acknowledged. From any thread."""
+        self._receipts.receive_parts(receipts)
 
     def age(self) -> None:
         """Expire what is too old, ask after or requeue what is unknown, let `accepted` become final."""
-        now = self._clock.now()
-        with self._store.transaction() as tx:
-            tx.change(
-                [
-                    Change(
-                        m.id,
-                        m.state,
-                        MessageState.EXPIRED,
-                        now,
-                        "not handed over in time",
-                        final=True,
-                        possible_duplicate=m.possible_duplicate,
-                    )
-                    for m in tx.overdue(now)
-                ]
-            )
-            tx.change(
-                [
-                    Change(
-                        m.id,
-                        m.state,
-                        m.state,
-                        now,
-                        "no final receipt in 72 h",
-                        final=True,
-                        possible_duplicate=m.possible_duplicate,
-                    )
-                    for m in tx.accepted_before(now - RECEIPT_WAIT)
-                ]
-            )
-        self._resolve_unknown(now)
+        self._aging.age(self._link.rules.unknown_after)
+        self._receipts.match_late_parts()
 
-    def _resolve_unknown(self, now: datetime) -> None:
-        """An unknown one is asked for, or sent again: under its id where that is safe, else once and marked."""
-        safe = self.gateway.repeats_safely
-        until = now if safe else now - self.rules.unknown_after
-        with self._store.transaction() as tx:
-            waiting = tx.in_state(MessageState.UNKNOWN, until=until)
-        asked = [(message, self.gateway.find(message.id, message.made_at)) for message in waiting]
-        changes = []
-        for message, outcome in asked:
-            if outcome is not None and outcome.verdict in (Verdict.ACCEPTED, Verdict.DELIVERED):
-                changes.append(self._found_again(message, outcome, now))
-            elif safe or not message.possible_duplicate:
-                changes.append(
-                    Change(
-                        message.id,
-                        MessageState.UNKNOWN,
-                        MessageState.QUEUED,
-                        now,
-                        "sent again under the same id" if safe else "no receipt came: sent again once",
-                        next_at=now,
-                        possible_duplicate=message.possible_duplicate or not safe,
-                    )
-                )
-        if changes:
-            with self._store.transaction() as tx:
-                tx.change(changes)
 
-    def _found_again(self, message: Message, outcome: Outcome, now: datetime) -> Change:
-        after = after_outcome(outcome.verdict)
-        return Change(
-            message.id,
-            MessageState.UNKNOWN,
-            after,
-            now,
-            "the gateway has it",
-            gateway=self.gateway.name,
-            reference=outcome.reference,
-            final=after is MessageState.DELIVERED,
-            handed_over=True,
-            possible_duplicate=message.possible_duplicate,
-        )
+def _outgoing(message: Message, now: datetime) -> Outgoing:
+    return Outgoing(
+        id=message.id,
+        phone=message.phone or "",
+        text=message.text or "",
+        kind=message.kind,
+        agency=message.agency,
+        dossier_code=message.dossier_code,
+        at=now,
+        segments=message.segments,
+        repeat=message.attempts > 1,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")[:200]

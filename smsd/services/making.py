@@ -5,6 +5,7 @@ The core decides each; this module brings it the messages there are, and writes 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -31,7 +32,12 @@ from smsd.core.policy import AgencyPolicy
 from smsd.services.storage import SnapshotTx
 
 APOLOGY_RUN = "apology"
+LATE_BASELINE = "the baseline came after the pass's time"
 NOT_HANDED_OVER = UNSENT | {MessageState.UNKNOWN}
+
+LONGEST_CODE = 200
+"""Characters; twice what look-ups take. A longer code is none, and a database may be unable to index it."""
+_DRAFTS_KEPT = 1000
 
 Made = tuple[Tracked, Draft, timedelta]
 """A message with its dossier and how long it settles."""
@@ -51,6 +57,9 @@ class Applied:
     absent: int = 0
     bad_rows: int = 0
     held: int = 0
+    still_held: bool = False
+    """Whether messages of the agency wait for an operator, of this read or of an earlier one."""
+    bad_rows_before: int = 0
     apologies: int = 0
     drafts: list[tuple[str, Draft]] = field(default_factory=list)
     """The messages made, for `--dry-run`; the first thousand."""
@@ -67,6 +76,8 @@ class MessageMaker:
         self._now = now
         self._batch = batch
         self._done = done
+        self._queued: Counter[str] = Counter()
+        self._findings: list[Finding] = []
 
     def settle(self, observed: list[Observation], previous: dict[str, Tracked], *, baseline: bool) -> None:
         """Record the transitions of rows that changed, end what they made untrue, make what they ask for."""
@@ -79,30 +90,36 @@ class MessageMaker:
         self._tx.record(moves)
         known = [o.tracked.dossier.code for o in observed if o.tracked.dossier.code in previous]
         existing = self._tx.messages_of(known)
+        untrue: list[str] = []
         drafts: list[Made] = []
         for observation in observed:
-            code = observation.tracked.dossier.code
-            messages = existing.get(code, [])
-            self._note_bounce(observation, previous.get(code), messages)
-            left = self.supersede(observation.tracked, messages)
-            if baseline:
-                continue
-            drafts += self._follow_phone(observation.tracked, previous.get(code), left)
-            drafts += self._on_entering(observation, left)
+            before = previous.get(observation.tracked.dossier.code)
+            messages = existing.get(observation.tracked.dossier.code, [])
+            self._note_bounce(observation, before, messages)
+            gone = self.untrue(observation.tracked, messages)
+            untrue += gone
+            left = [m for m in messages if m.id not in gone]
+            mended = self._follow_phone(observation.tracked, before, left)
+            if not baseline:
+                drafts += self._remake(observation.tracked, left) if mended else []
+                drafts += self._on_entering(observation, left)
+        self.supersede(untrue)
         self._add(drafts, self._batch)
 
-    def supersede(self, tracked: Tracked, messages: list[Message]) -> list[Message]:
-        """End what no longer says the truth; returns the messages that stand."""
-        gone = [
+    def untrue(self, tracked: Tracked, messages: list[Message]) -> list[str]:
+        """Which messages not handed over no longer say the truth about their dossier."""
+        return [
             m.id
             for m in messages
             if m.state in NOT_HANDED_OVER and not still_holds(m.kind, m.due_day, tracked, self._policy)
         ]
-        if gone:
+
+    def supersede(self, ids: list[str]) -> None:
+        """End messages whose dossiers left the position, or whose appointed date moved."""
+        if ids:
             self._done.superseded += self._tx.end(
-                gone, NOT_HANDED_OVER, MessageState.SUPERSEDED, None, self._now
+                ids, NOT_HANDED_OVER, MessageState.SUPERSEDED, None, self._now
             )
-        return [m for m in messages if m.id not in gone]
 
     def _on_entering(self, observation: Observation, messages: list[Message]) -> list[Made]:
         move = observation.transition
@@ -124,19 +141,19 @@ class MessageMaker:
         )
         return [(observation.tracked, draft, notice.settle)]
 
-    def _follow_phone(self, tracked: Tracked, before: Tracked | None, messages: list[Message]) -> list[Made]:
-        """A changed number: unsent messages take it (or end with its fault), ones suppressed for the old are remade."""
+    def _follow_phone(self, tracked: Tracked, before: Tracked | None, messages: list[Message]) -> bool:
+        """A changed number: messages not handed over take it, or unsent ones end with its fault. Whether it is good."""
         if before is None or before.dossier.phone == tracked.dossier.phone:
-            return []
+            return False
         phone = classify(tracked.dossier.phone)
+        if phone.number is None:
+            unsent = [message.id for message in messages if message.state in UNSENT]
+            self._tx.end(unsent, UNSENT, MessageState.SUPPRESSED, phone.reason, self._now)
+            return False
         for message in messages:
-            if message.state not in UNSENT:
-                continue
-            if phone.number is not None:
-                self._tx.set_phone(message.id, phone.number, UNSENT, self._now)
-            else:
-                self._tx.end([message.id], UNSENT, MessageState.SUPPRESSED, phone.reason, self._now)
-        return self._remake(tracked, messages) if phone.number is not None else []
+            if message.state in NOT_HANDED_OVER and message.phone != phone.number:
+                self._tx.set_phone(message.id, phone.number, NOT_HANDED_OVER, self._now)
+        return True
 
     def _remake(self, tracked: Tracked, messages: list[Message]) -> list[Made]:
         latest: dict[tuple[str, str], list[Message]] = {}
@@ -145,8 +162,10 @@ class MessageMaker:
         drafts: list[Made] = []
         for (kind, occurrence), made in latest.items():
             last, notice = made[-1], self._policy.notices.get(kind)
-            if notice is None or last.reason not in PHONE_REASONS or last.valid_until <= self._now:
+            if notice is None or last.valid_until <= self._now:
                 continue
+            if any(m.reason not in PHONE_REASONS for m in made):
+                continue  # one stands, or ended in another way
             entered = kind == APOLOGY or occurrence == str(tracked.entry)
             if not entered or not still_holds(kind, last.due_day, tracked, self._policy):
                 continue
@@ -182,9 +201,7 @@ class MessageMaker:
         if notice is None or notice.at is None:
             return
         if baseline_at >= at_time(day, notice.at, self._policy.zone):
-            self._tx.finish_run(
-                APOLOGY_RUN, day, "skipped", self._now, "the baseline came after the pass's time"
-            )
+            self._tx.finish_run(APOLOGY_RUN, day, "skipped", self._now, LATE_BASELINE)
             return
         batch = f"{self._batch[:24]}apology"
         due_day = day + timedelta(days=1)
@@ -211,15 +228,19 @@ class MessageMaker:
         for tracked, draft, _ in drafts:
             self._done.made += 1
             self._done.suppressed += draft.state is MessageState.SUPPRESSED
-            if len(self._done.drafts) < 1000:
+            self._queued[batch] += draft.state is MessageState.QUEUED
+            if len(self._done.drafts) < _DRAFTS_KEPT:
                 self._done.drafts.append((tracked.dossier.code, draft))
 
     def hold_if_too_many(self, batch: str) -> None:
         """Hold a whole batch when it is larger than anything plausible."""
-        queued = self._tx.queued_in(batch)
-        if queued > self._policy.hold_above:
-            self._tx.hold(batch, self._now)
-            self._done.held += queued
+        if self._queued[batch] > self._policy.hold_above:
+            self._done.held += self._tx.hold(batch, self._now)
+
+    def found_bad_row(self, code: str | None, problem: str) -> None:
+        """List a row that is no dossier; a missing code is "" and listed once a day."""
+        self._done.bad_rows += 1
+        self.found(FindingKind.BAD_ROW, Dossier((code or "")[:LONGEST_CODE], ""), detail=problem)
 
     def found(self, kind: FindingKind, dossier: Dossier, *, detail: str) -> None:
         """List something about a dossier that a person should look at."""
@@ -234,4 +255,9 @@ class MessageMaker:
             at=self._now,
             detail=detail,
         )
-        self._tx.find([finding])
+        self._findings.append(finding)
+
+    def write_findings(self) -> None:
+        """Write down what was found since the last time."""
+        self._tx.find(self._findings)
+        self._findings = []

@@ -10,16 +10,15 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from smsd.core.clock import Clock, at_time, local_day
+from smsd.core.clock import Clock, local_day
 from smsd.core.diff import Doubt
 from smsd.core.errors import AgencyError, SmsdError
-from smsd.core.model import APOLOGY, Mode
 from smsd.core.outbox import LONGEST_READ_WAIT, backoff
 from smsd.core.policy import AgencyPolicy
 from smsd.services.applying import (
@@ -29,7 +28,9 @@ from smsd.services.applying import (
     Overtaken,
 )
 from smsd.services.making import APOLOGY_RUN, Applied
-from smsd.services.ports import AgencyReader, Alarms, RawRow, RunKey
+from smsd.services.passes import apology_window, pass_may_run
+from smsd.services.ports import AgencyReader, Alarms, RunKey
+from smsd.services.reads import Appointment, Job
 from smsd.services.snapshot import take
 from smsd.services.storage import RunBook, SnapshotStore
 
@@ -56,43 +57,6 @@ class AgencyPlan:
     open_reader: Callable[[], AgencyReader]
 
 
-@dataclass(slots=True)
-class _Job:
-    """One read under way. Who settles it first, the reading thread or the deadline, decides its end."""
-
-    agency: str
-    started: float
-    reader: AgencyReader
-    deadline: float
-    thread: threading.Thread | None = None
-    progress: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _settled: bool = False
-    given_up: bool = False
-
-    def settle(self, *, give_up: bool = False) -> bool:
-        """Claim the right to apply, or to give up; True for the first claim only."""
-        with self._lock:
-            if self._settled:
-                return False
-            self._settled, self.given_up = True, give_up
-            return True
-
-    def is_mine(self) -> bool:
-        """For the reading thread: whether the job's end is still its own to tell."""
-        return self.settle() or not self.given_up
-
-    def watched(
-        self, blocks: Iterator[list[RawRow]], monotonic: Callable[[], float]
-    ) -> Iterator[list[RawRow]]:
-        """The blocks, noting when each came; ends with an error once the deadline has taken the job."""
-        for block in blocks:
-            self.progress = monotonic()
-            if self.given_up:
-                raise AgencyError("the read was given up", code="timeout")
-            yield block
-
-
 class Poller:
     """Reads every agency once an interval and applies what it read."""
 
@@ -115,21 +79,28 @@ class Poller:
         self._on_messages = on_messages
         self.workers = workers
         self._plans: dict[str, AgencyPlan] = {}
-        self._next: dict[str, datetime] = {}
+        self._next: dict[str, Appointment] = {}
         self._attempted: dict[str, datetime] = {}
         self._readers: dict[str, AgencyReader] = {}
-        self._jobs: dict[str, _Job] = {}
-        self._abandoned: list[_Job] = []
+        self._jobs: dict[str, Job] = {}
+        self._abandoned: list[Job] = []
         self._lock = threading.RLock()
 
     def use(self, plans: Mapping[str, AgencyPlan]) -> None:
-        """Take a (re)loaded configuration; agencies in `off` are not to be among the plans."""
+        """Take a (re)loaded configuration; agencies in `off` are not to be among the plans.
+
+        Reads under way were begun by the old one and are dropped, but for one that is just being applied.
+        """
         with self._lock:
+            for job in list(self._jobs.values()):
+                if job.settle(give_up=True):
+                    self._abandon(job)
             for agency in list(self._readers):
-                if agency not in self._jobs:
-                    self._readers.pop(agency).close()
+                reader = self._readers.pop(agency)
+                if agency not in self._jobs:  # else its thread closes it
+                    reader.close()
             self._plans = dict(plans)
-            self._next = {agency: at for agency, at in self._next.items() if agency in plans}
+            self._next = {}
 
     # the daemon's way: threads and deadlines
 
@@ -170,8 +141,12 @@ class Poller:
         for job in jobs:
             if job.thread is not None:
                 job.thread.join(max(0.0, until - self._monotonic()))
-        for reader in self._readers.values():
-            reader.close()
+        hanging = {id(job.reader) for job in jobs if job.thread is not None and job.thread.is_alive()}
+        with self._lock:
+            readers, self._readers = self._readers, {}
+        for reader in readers.values():
+            if id(reader) not in hanging:  # else its thread closes it, if it ever comes back
+                reader.close()
 
     def _wait_for_some(self) -> None:
         with self._lock:
@@ -184,9 +159,14 @@ class Poller:
         for agency, plan in self._plans.items():
             if agency in self._jobs or self._hanging(agency) >= MOST_ABANDONED:
                 continue
-            if self._next.get(agency, now) <= now or self._pass_waits(plan, now):
+            appointment = self._next.get(agency)
+            if appointment is None or appointment.is_due(now) or self._pass_waits(plan, now):
                 due.append(agency)
-        return sorted(due, key=lambda agency: self._next.get(agency, now))
+        return sorted(due, key=self._due_since)
+
+    def _due_since(self, agency: str) -> float:
+        appointment = self._next.get(agency)
+        return appointment.at.timestamp() if appointment is not None else 0.0
 
     def _hanging(self, agency: str) -> int:
         return sum(1 for job in self._abandoned if job.agency == agency)
@@ -198,16 +178,23 @@ class Poller:
     def _start(self, agency: str, now: datetime) -> None:
         plan = self._plans[agency]
         started = self._monotonic()
-        reader = self._readers.get(agency) or plan.open_reader()
+        self._attempted[agency] = now
+        self._appoint(agency, now, plan.policy.interval)
+        try:
+            reader = self._readers.get(agency) or plan.open_reader()
+        except AgencyError as error:
+            self._failed(plan, error, now)
+            return
         self._readers[agency] = reader
-        job = _Job(agency, started, reader, started + plan.timeout.total_seconds())
+        job = Job(agency, started, reader, started + plan.timeout.total_seconds())
         job.thread = threading.Thread(target=self._run, args=(job, plan), name=f"poll-{agency}", daemon=True)
         self._jobs[agency] = job
-        self._attempted[agency] = now
-        self._next[agency] = now + plan.policy.interval
         job.thread.start()
 
-    def _run(self, job: _Job, plan: AgencyPlan) -> None:
+    def _appoint(self, agency: str, after: datetime, wait: timedelta) -> None:
+        self._next[agency] = Appointment(after + wait, wait)
+
+    def _run(self, job: Job, plan: AgencyPlan) -> None:
         try:
             self._attempt(plan, job.reader, job)
         finally:
@@ -216,9 +203,10 @@ class Poller:
                     del self._jobs[job.agency]
                 if job in self._abandoned:
                     self._abandoned.remove(job)
+                if self._readers.get(job.agency) is not job.reader:
                     job.reader.close()
 
-    def _attempt(self, plan: AgencyPlan, reader: AgencyReader, job: _Job) -> None:
+    def _attempt(self, plan: AgencyPlan, reader: AgencyReader, job: Job) -> None:
         """One read with everything that can go wrong in it written down; never raises."""
         started_at = self._clock.now()
         try:
@@ -230,8 +218,11 @@ class Poller:
                 self._failed(plan, error, started_at)
         except SmsdError as error:
             log.error("poll_failed", agency=job.agency, code=error.code, error=error.message)
-        except Exception:
+        except Exception as error:
             log.exception("poll_crashed", agency=job.agency)
+            if job.is_mine():
+                fault = AgencyError(f"the read broke off: {type(error).__name__}", code="read_failed")
+                self._failed(plan, fault, started_at)
 
     def _reap(self) -> None:
         """Take overdue jobs from their threads."""
@@ -239,10 +230,7 @@ class Poller:
         for agency, job in list(self._jobs.items()):
             if now < job.deadline or not job.settle(give_up=True):
                 continue
-            del self._jobs[agency]
-            self._abandoned.append(job)
-            self._readers.pop(agency, None)
-            job.reader.cancel()
+            self._abandon(job)
             plan = self._plans.get(agency)
             if plan is not None:
                 seconds = plan.timeout.total_seconds()
@@ -253,6 +241,13 @@ class Poller:
                 )
                 self._failed(plan, error, self._attempted[agency])
 
+    def _abandon(self, job: Job) -> None:
+        """Leave a read to its thread, which closes its reader when it comes back."""
+        del self._jobs[job.agency]
+        self._abandoned.append(job)
+        self._readers.pop(job.agency, None)
+        job.reader.cancel()
+
     # one read
 
     def poll(
@@ -262,7 +257,7 @@ class Poller:
         reader: AgencyReader,
         *,
         dry_run: bool = False,
-        job: _Job | None = None,
+        job: Job | None = None,
     ) -> Applied:
         """Read one agency and apply it, in this thread. Raises `AgencyError`, `Overtaken`; then nothing changed."""
         agency = plan.policy.id
@@ -274,11 +269,13 @@ class Poller:
         with take(blocks, self._store.digests(agency), started_at) as snapshot:
             if job is not None and not job.settle():
                 raise AgencyError("the read was given up", code="timeout")
-            batch = uuid.uuid4().hex
             known_good_at = record.last_good_at if record is not None else None
             try:
                 with self._store.transaction(agency) as tx:
-                    applied = Application(tx, snapshot, orders, self._clock.now(), batch).run(known_good_at)
+                    now = self._clock.now()
+                    if not dry_run and not pass_may_run(tx, orders, now):
+                        orders = replace(orders, apology_day=None)
+                    applied = Application(tx, snapshot, orders, now, uuid.uuid4().hex).run(known_good_at)
                     if dry_run:
                         raise _Undo(applied)
             except _Undo as undone:
@@ -288,12 +285,14 @@ class Poller:
 
     def _succeeded(self, plan: AgencyPlan, applied: Applied, started_at: datetime) -> None:
         agency = plan.policy.id
-        self._next[agency] = started_at + plan.policy.interval
+        self._appoint(agency, started_at, plan.policy.interval)
         self._alarms.clear(f"agency:{agency}")
         if applied.baseline:
             log.info("baseline_taken", agency=agency, rows=applied.rows)
-        if applied.bad_rows:
-            log.warning("bad_rows", agency=agency, rows=applied.bad_rows)
+        if applied.bad_rows != applied.bad_rows_before:  # each row is listed in the exceptions
+            log.warning("bad_rows", agency=agency, rows=applied.bad_rows, before=applied.bad_rows_before)
+        if not applied.still_held:
+            self._alarms.clear(f"held:{agency}")
         if applied.held:
             self._alarms.raise_alarm(
                 f"held:{agency}",
@@ -323,7 +322,7 @@ class Poller:
         except SmsdError as store_error:
             log.error("store_failed", error=store_error.message)
             return
-        self._next[agency] = now + backoff(failures, plan.policy.interval, LONGEST_READ_WAIT)
+        self._appoint(agency, now, backoff(failures, plan.policy.interval, LONGEST_READ_WAIT))
         log.warning("read_failed", agency=agency, code=error.code, error=error.message, failures=failures)
         if error.code in _MENDED_BY_PEOPLE or failures >= FAILURES_BEFORE_ALARM:
             self._alarms.raise_alarm(f"agency:{agency}", f"{agency}: {error.message}", hint=error.hint)
@@ -358,21 +357,6 @@ class Poller:
 class _Undo(Exception):  # noqa: N818 - carries a dry run's result out of its transaction
     def __init__(self, applied: Applied) -> None:
         self.applied = applied
-
-
-def apology_window(policy: AgencyPolicy, now: datetime) -> tuple[datetime, datetime] | None:
-    """From when until when today's apology pass may run for an agency; None where there is none."""
-    notice = policy.notices.get(APOLOGY)
-    if (
-        notice is None
-        or notice.at is None
-        or notice.until is None
-        or not policy.apology
-        or policy.mode is Mode.OFF
-    ):
-        return None
-    day = local_day(now, policy.zone)
-    return at_time(day, notice.at, policy.zone), at_time(day, notice.until, policy.zone)
 
 
 def note_failure(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from smsd.core import rows
-from smsd.core.model import MessageState, Outcome, Receipt
+from smsd.core.model import MessageState, Outcome, PartReceipt, Reason, Receipt, ReceiptVerdict
 
 VIEW_COLUMNS = rows.VIEW_COLUMNS
 """The columns of the view that decide anything, in the order in which rows carry them."""
@@ -93,7 +93,7 @@ class Gateway(Protocol):
 
 
 class ReceiptParser(Protocol):
-    """Turns a provider's callback into a receipt."""
+    """Turns a provider's callback into a receipt. One that has a `Reply` named ``reply`` is answered with it."""
 
     name: str
 
@@ -101,11 +101,40 @@ class ReceiptParser(Protocol):
         """The receipt a callback carries. Raises `ReceiptError` for an unsigned, malformed or unknown one."""
 
 
+class Reply(Protocol):
+    """What a provider wants to hear when its call was taken."""
+
+    @property
+    def type(self) -> str:
+        """The content type."""
+
+    @property
+    def body(self) -> str:
+        """The text."""
+
+
+@runtime_checkable
+class PartReceiptParser(Protocol):
+    """Turns a provider's callback that names its own ids into receipts."""
+
+    name: str
+
+    def parse_part_receipts(self, fields: Mapping[str, str], body: bytes) -> list[PartReceipt]:
+        """The receipts a callback carries. Raises `ReceiptError` for an unsigned or malformed one."""
+
+
 class ReceiptSink(Protocol):
     """Where proven receipts go."""
 
     def receive(self, receipt: Receipt) -> str:
         """Record a receipt before it is answered: ``applied``, ``repeated``, ``late`` or ``unknown_message``."""
+
+
+class PartReceiptSink(Protocol):
+    """Where receipts go that come over a gateway's own connection, many at a time."""
+
+    def receive_parts(self, receipts: Sequence[PartReceipt]) -> None:
+        """Record receipts; they may be acknowledged once this returns. Raises when they could not be recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +237,11 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A new state for a message, valid only if it is still in ``before``."""
+    """A new state for a message, valid only if it is still in ``before`` and has not ended.
+
+    ``phone`` is the number of the latest good read where it is another; ``failed_try`` takes back the try that was
+    counted when the message was claimed.
+    """
 
     message_id: str
     before: MessageState
@@ -222,3 +255,14 @@ class Change:
     final: bool = False
     handed_over: bool = False
     failed_try: bool = False
+    reason: Reason | None = None
+    phone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a message by the provider's id (`receipts.part_key`), and what a receipt said of it."""
+
+    key: str
+    verdict: ReceiptVerdict | None = None
+    detail: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from smsd.adapters.store.engine import Database
@@ -14,6 +14,15 @@ from smsd.adapters.store.schema import agencies, alarms, decisions, meta, runs
 from smsd.services.ports import Alarm, RunKey, RunRecord
 
 BEGAN = "began"
+
+
+def run_record(connection: Connection, key: RunKey) -> RunRecord:
+    """How far a daily job is; one without a row is owed."""
+    query = select(runs.c.state, runs.c.attempts, runs.c.next_attempt_at, runs.c.detail).where(
+        runs.c.name == key.name, runs.c.agency == key.agency, runs.c.day == key.day
+    )
+    row = connection.execute(query).first()
+    return RunRecord(*row) if row is not None else RunRecord("owed")
 
 
 def finish_run(
@@ -37,17 +46,13 @@ class Journal:
 
     def run(self, key: RunKey) -> RunRecord:
         """How far a daily job is; one without a row is owed."""
-        query = select(runs.c.state, runs.c.attempts, runs.c.next_attempt_at, runs.c.detail).where(
-            and_(runs.c.name == key.name, runs.c.agency == key.agency, runs.c.day == key.day)
-        )
         with self._database.reading() as connection:
-            row = connection.execute(query).first()
-        return RunRecord(*row) if row is not None else RunRecord("owed")
+            return run_record(connection, key)
 
-    def last_run_day(self, name: str, agency: str) -> date | None:
-        """The latest day for which a daily job is over."""
+    def last_run_day(self, name: str, agency: str, until: date) -> date | None:
+        """The latest day, ``until`` at most, for which a daily job is over; a clock that ran ahead left later ones."""
         query = select(func.max(runs.c.day)).where(
-            runs.c.name == name, runs.c.agency == agency, runs.c.state != "owed"
+            runs.c.name == name, runs.c.agency == agency, runs.c.day <= until, runs.c.state != "owed"
         )
         with self._database.reading() as connection:
             return connection.execute(query).scalar()
@@ -69,13 +74,12 @@ class Journal:
             finish_run(connection, key, state, at, detail)
 
     def began(self, now: datetime) -> datetime:
-        """When this store was first used; noted on the first call."""
-        with self._database.writing() as connection:
-            value = self._database.get_meta(connection, BEGAN)
-            if value is None:
-                self._database.set_meta(connection, BEGAN, now.isoformat())
-                return now
-            return datetime.fromisoformat(value)
+        """When this store was first used; noted on the first call, and again if the clock ran ahead then."""
+        noted = self.facts([BEGAN]).get(BEGAN)
+        if noted is not None and datetime.fromisoformat(noted) <= now:
+            return datetime.fromisoformat(noted)
+        self.note_fact(BEGAN, now.isoformat())
+        return now
 
     # alarms
 

@@ -1,13 +1,14 @@
-"""Between rows of the store and the nouns of the core. No queries here."""
+"""Between rows of the store and the nouns of the core, and what several parts of the store write alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping, insert
 
-from smsd.adapters.store.schema import agencies, messages
+from smsd.adapters.store.schema import agencies, message_events, messages
 from smsd.core.lookups import fold_code
 from smsd.core.model import Dossier, Message, MessageState, Reason, Tracked
 from smsd.services.ports import AgencyRecord
@@ -77,6 +78,17 @@ def tracked_values(agency: str, tracked: Tracked, digest: int) -> dict[str, Any]
         "gone_at": None,
         "done_since": tracked.done_since,
     }
+
+
+def record_events(
+    connection: Connection, entries: Sequence[tuple[str, str, str | None]], at: datetime
+) -> None:
+    """Write the audit: message, state, and why."""
+    values = [
+        {"message_id": id_, "at": at, "state": state, "detail": detail} for id_, state, detail in entries
+    ]
+    if values:
+        connection.execute(insert(message_events), values)
 
 
 def chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:

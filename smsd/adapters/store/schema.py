@@ -1,7 +1,8 @@
 """The tables of the state store. Alembic's migrations lead here; a test holds the two together.
 
 Instants are whole microseconds since 1970 (UTC) and durations whole microseconds, so that they compare the same in
-SQLite and PostgreSQL; days are ISO text. Column types are chosen for both databases.
+SQLite and PostgreSQL; days are ISO text. Column types are chosen for both databases: what an operator or a provider
+names is `Text`, only our own words and ids have a length.
 """
 
 from __future__ import annotations
@@ -92,6 +93,11 @@ class Day(TypeDecorator[date]):
         return None if value is None else date.fromisoformat(value)
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """The condition of a partial index, for both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 # SQLite counts rows by itself only for INTEGER; PostgreSQL wants room for years of events.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -106,10 +112,10 @@ meta = Table(
 agencies = Table(
     "agencies",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", Text, primary_key=True),
     Column("mode", String(8), nullable=False),
-    Column("source", String(64)),  # fingerprint of database, view, filter and columns at the last baseline
-    Column("positions", String(64)),  # fingerprint of the position rules the dossiers' positions were told by
+    Column("source", Text),  # fingerprint of database, view, filter and columns at the last baseline
+    Column("positions", Text),  # fingerprint of the position rules the dossiers' positions were told by
     Column("interval", Duration, nullable=False),
     Column("baseline_at", Instant),
     Column("baseline_wanted", Boolean, nullable=False, server_default=text("false")),
@@ -120,7 +126,7 @@ agencies = Table(
     Column("read_time", Duration),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("next_attempt_at", Instant),
-    Column("error_code", String(32)),
+    Column("error_code", Text),
     Column("error", Text),
     Column("error_since", Instant),
     Column("low_since", Instant),  # since when reads have been too small to believe
@@ -129,7 +135,7 @@ agencies = Table(
 dossiers = Table(
     "dossiers",
     metadata,
-    Column("agency", String(64), primary_key=True),
+    Column("agency", Text, primary_key=True),
     Column("code", Text, primary_key=True),
     Column("code_folded", Text, nullable=False),
     Column(
@@ -143,7 +149,7 @@ dossiers = Table(
     Column("received_at", Instant),
     Column("due_at", Instant),
     Column("resolved_at", Instant),
-    Column("position", String(64), nullable=False),
+    Column("position", Text, nullable=False),
     Column("entered_at", Instant, nullable=False),
     Column("entry", Integer, nullable=False),
     Column("missing_reads", Integer, nullable=False),
@@ -153,27 +159,23 @@ dossiers = Table(
     Index("ix_dossiers_code_folded", "code_folded"),
     Index("ix_dossiers_code", "code"),
     Index("ix_dossiers_agency_due_at", "agency", "due_at"),
-    Index(
-        "ix_dossiers_missing",
-        "agency",
-        sqlite_where=text("missing_reads > 0"),
-        postgresql_where=text("missing_reads > 0"),
-    ),
+    Index("ix_dossiers_missing", "agency", **_where("missing_reads > 0")),
 )
 
 transitions = Table(
     "transitions",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("agency", String(64), nullable=False),
+    Column("agency", Text, nullable=False),
     Column("code", Text, nullable=False),
     Column("at", Instant, nullable=False),
-    Column("came_from", String(64)),
-    Column("went_to", String(64)),  # null: gone from the view
+    Column("came_from", Text),
+    Column("went_to", Text),  # null: gone from the view
     Column("step", Text),
     Column("status", Text),
     Column("cause", String(16), nullable=False),  # read, baseline or configuration
     Index("ix_transitions_agency_code", "agency", "code"),
+    Index("ix_transitions_at", "at"),
 )
 """Every change of position that was seen, for `smsd trace`. Baselines record one row per dossier only when it moved."""
 
@@ -181,9 +183,9 @@ messages = Table(
     "messages",
     metadata,
     Column("id", String(32), primary_key=True),
-    Column("agency", String(64), nullable=False),
+    Column("agency", Text, nullable=False),
     Column("dossier_code", Text, nullable=False),
-    Column("kind", String(64), nullable=False),
+    Column("kind", Text, nullable=False),
     Column("occurrence", String(32), nullable=False),
     Column("procedure_code", Text),
     Column("procedure_name", Text),
@@ -201,7 +203,7 @@ messages = Table(
     Column("batch", String(32), nullable=False),  # the poll or pass that made it
     Column("held_at", Instant),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    Column("gateway", String(32)),
+    Column("gateway", Text),
     Column("reference", Text),
     Column("possible_duplicate", Boolean, nullable=False, server_default=text("false")),
     Column("handed_over_at", Instant),
@@ -209,9 +211,11 @@ messages = Table(
     Column("final_at", Instant),
     Column("detail", Text),
     UniqueConstraint("agency", "dossier_code", "kind", "occurrence"),
-    Index("ix_messages_state_next_at", "state", "next_at"),
     Index("ix_messages_made_at", "made_at"),
-    Index("ix_messages_agency_state", "agency", "state"),
+    # what has ended leaves the two indexes that sending works on: years of records cost it nothing
+    Index("ix_messages_open_state_next_at", "state", "next_at", **_where("final_at IS NULL")),
+    Index("ix_messages_open_agency_state", "agency", "state", **_where("final_at IS NULL")),
+    Index("ix_messages_personal_final_at", "final_at", **_where("text IS NOT NULL")),
 )
 
 message_events = Table(
@@ -225,11 +229,23 @@ message_events = Table(
 )
 """The audit: every state a message was in, since when and why."""
 
+message_parts = Table(
+    "message_parts",
+    metadata,
+    Column("gateway", Text, primary_key=True),
+    Column("part", Text, primary_key=True),  # the provider's id, see `receipts.part_key`
+    Column("message_id", String(32), index=True),  # null: reported before it was answered; "": given up
+    Column("at", Instant, nullable=False),
+    Column("verdict", String(16)),
+    Column("detail", Text),
+)
+"""Parts of long messages, for gateways whose receipts name parts and not messages."""
+
 runs = Table(
     "runs",
     metadata,
     Column("name", String(32), primary_key=True),
-    Column("agency", String(64), primary_key=True),
+    Column("agency", Text, primary_key=True),
     Column("day", Day, primary_key=True),
     Column("state", String(16), nullable=False),  # owed, done, skipped or missed
     Column("attempts", Integer, nullable=False, server_default=text("0")),
@@ -244,10 +260,10 @@ findings = Table(
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("day", Day, nullable=False),
-    Column("agency", String(64), nullable=False),
+    Column("agency", Text, nullable=False),
     Column("dossier_code", Text, nullable=False, server_default=""),
     Column("procedure_code", Text, nullable=False, server_default=""),
-    Column("kind", String(64), nullable=False, server_default=""),
+    Column("kind", Text, nullable=False, server_default=""),
     Column("reason", String(16), nullable=False),
     Column("phone_masked", String(32), nullable=False, server_default=""),
     Column("at", Instant, nullable=False),
@@ -260,7 +276,7 @@ day_counts = Table(
     "day_counts",
     metadata,
     Column("day", Day, primary_key=True),
-    Column("agency", String(64), primary_key=True),
+    Column("agency", Text, primary_key=True),
     Column("procedure_code", Text, primary_key=True),
     Column("procedure_name", Text, nullable=False, server_default=""),
     Column("received", Integer, nullable=False),
@@ -279,7 +295,7 @@ inquiries = Table(
     Column("number_digest", String(64), nullable=False),
     Column("number_masked", String(32), nullable=False),
     Column("outcome", String(16), nullable=False),  # found, not_found, wrong_syntax or too_many
-    Column("agency", String(64)),
+    Column("agency", Text),
     Column("dossier_code", Text),
     Column("procedure_code", Text),
     Column("answer", Text, nullable=False),
@@ -294,7 +310,7 @@ decisions = Table(
     Column("at", Instant, nullable=False),
     Column("os_user", Text, nullable=False),
     Column("action", String(32), nullable=False),
-    Column("agency", String(64), nullable=False),
+    Column("agency", Text, nullable=False),
     Column("detail", Text),
 )
 """What operators decided: held batches released or discarded, reads accepted, baselines ordered."""
@@ -302,7 +318,7 @@ decisions = Table(
 alarms = Table(
     "alarms",
     metadata,
-    Column("key", String(128), primary_key=True),
+    Column("key", Text, primary_key=True),
     Column("severity", String(16), nullable=False),
     Column("message", Text, nullable=False),
     Column("hint", Text, nullable=False, server_default=""),

@@ -11,26 +11,28 @@ from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from smsd.adapters.store.engine import BACKUP_MARK, Database
-from smsd.adapters.store.journal import finish_run
+from smsd.adapters.store.journal import finish_run, run_record
 from smsd.adapters.store.mapping import (
     AGENCY_COLUMNS,
     MESSAGE_COLUMNS,
     agency_from,
     chunks,
     message_from,
+    record_events,
     tracked_from,
     tracked_values,
 )
 from smsd.adapters.store.reports import record_findings
-from smsd.adapters.store.schema import agencies, dossiers, message_events, messages, transitions
+from smsd.adapters.store.schema import agencies, dossiers, messages, transitions
 from smsd.core.figures import Finding
-from smsd.core.model import Draft, Message, MessageState, Reason, Tracked, Transition
+from smsd.core.model import PENDING, Draft, Message, MessageState, Reason, Tracked, Transition
 from smsd.core.phones import mask_phone
 from smsd.services.ports import AgencyRecord, RunKey
+from smsd.services.snapshot import KnownDigests
 
 _BLOCK = 2000
 
@@ -52,18 +54,26 @@ class SnapshotStore:
             rows = connection.execute(select(*AGENCY_COLUMNS).order_by(agencies.c.id)).mappings()
             return [agency_from(row) for row in rows]
 
-    def digests(self, agency: str) -> set[int]:
+    def digests(self, agency: str) -> KnownDigests:
         """The digests of all dossiers of an agency that are not gone."""
-        query = select(dossiers.c.digest).where(dossiers.c.agency == agency, dossiers.c.gone_at.is_(None))
+        query = (
+            select(dossiers.c.digest)
+            .where(dossiers.c.agency == agency, dossiers.c.gone_at.is_(None))
+            .order_by(dossiers.c.digest)
+        )
         with self._database.reading() as connection:
-            return set(connection.execute(query).scalars())
+            return KnownDigests(connection.execute(query).scalars())
 
-    def want_baselines(self) -> bool:
-        """On a store started from a backup copy: order a baseline of every agency, once. Says whether it was one."""
+    def want_baselines(self, now: datetime) -> bool:
+        """On a store started from a backup copy, once: order a baseline of every agency and end what was unsent.
+
+        The newer store may have sent it since. Says whether it was a copy.
+        """
         with self._database.writing() as connection:
             if self._database.get_meta(connection, BACKUP_MARK) is None:
                 return False
             connection.execute(update(agencies).values(baseline_wanted=True))
+            _expire_unsent(connection, now, "unsent when the backup was made; perhaps sent since")
             self._database.set_meta(connection, BACKUP_MARK, None)
             return True
 
@@ -72,6 +82,17 @@ class SnapshotStore:
         """One transaction for one agency: all of it is kept, or nothing."""
         with self._database.writing() as connection:
             yield SnapshotTx(connection, agency)
+
+
+def _expire_unsent(connection: Connection, now: datetime, detail: str) -> None:
+    query = (
+        update(messages)
+        .where(messages.c.state.in_(sorted(PENDING)), messages.c.final_at.is_(None))
+        .values(state=MessageState.EXPIRED, state_at=now, final_at=now, detail=detail)
+        .returning(messages.c.id)
+    )
+    ended = list(connection.execute(query).scalars())
+    record_events(connection, [(id_, MessageState.EXPIRED, detail) for id_ in ended], now)
 
 
 def _agency(connection: Connection, agency: str) -> AgencyRecord | None:
@@ -236,7 +257,7 @@ class SnapshotTx:
             query = (
                 select(*MESSAGE_COLUMNS)
                 .where(messages.c.agency == self._agency, messages.c.dossier_code.in_(part))
-                .order_by(messages.c.made_at)
+                .order_by(messages.c.made_at, messages.c.occurrence)
             )
             for row in self._connection.execute(query).mappings():
                 message = message_from(row)
@@ -286,25 +307,27 @@ class SnapshotTx:
         after: MessageState,
         reason: Reason | None,
         at: datetime,
+        *,
+        detail: str | None = None,
     ) -> int:
-        """End messages that are still in one of ``states``; how many were."""
+        """End messages that are still in one of ``states``; how many were. ``detail`` says why where no reason does."""
         ended: list[str] = []
         for part in chunks(ids):
             query = (
                 update(messages)
-                .where(messages.c.id.in_(part), messages.c.state.in_(list(states)))
-                .values(state=after, reason=reason, state_at=at, final_at=at)
+                .where(messages.c.id.in_(part), messages.c.state.in_(sorted(states)))
+                .values(state=after, reason=reason, state_at=at, final_at=at, detail=detail)
                 .returning(messages.c.id)
             )
             ended.extend(self._connection.execute(query).scalars())
-        self._events([(id_, after, reason) for id_ in ended], at)
+        self._events([(id_, after, detail or reason) for id_ in ended], at)
         return len(ended)
 
     def set_phone(self, message_id: str, phone: str, states: Iterable[MessageState], at: datetime) -> None:
         """Give a message not yet sent the number of the latest good read."""
         query = (
             update(messages)
-            .where(messages.c.id == message_id, messages.c.state.in_(list(states)))
+            .where(messages.c.id == message_id, messages.c.state.in_(sorted(states)))
             .values(phone=phone, phone_masked=mask_phone(phone))
             .returning(messages.c.state)
         )
@@ -312,30 +335,33 @@ class SnapshotTx:
         if state is not None:
             self._events([(message_id, state, "phone changed by the agency")], at)
 
-    def queued_in(self, batch: str) -> int:
-        """How many messages of a batch are queued."""
-        query = select(func.count()).where(messages.c.batch == batch, messages.c.state == MessageState.QUEUED)
-        return int(self._connection.execute(query).scalar_one())
-
-    def hold(self, batch: str, at: datetime) -> None:
-        """Hold every queued message of a batch until an operator decides."""
+    def hold(self, batch: str, at: datetime) -> int:
+        """Hold every queued message of a batch until an operator decides; how many."""
         query = (
             update(messages)
-            .where(messages.c.batch == batch, messages.c.state == MessageState.QUEUED)
+            .where(
+                messages.c.batch == batch,
+                messages.c.agency == self._agency,
+                messages.c.state == MessageState.QUEUED,
+                messages.c.final_at.is_(None),
+            )
             .values(state=MessageState.HELD, held_at=at, state_at=at)
             .returning(messages.c.id)
         )
         held = list(self._connection.execute(query).scalars())
-        self._events(
-            [(id_, MessageState.HELD, "more new messages at once than hold_above") for id_ in held], at
-        )
+        detail = "more new messages at once than hold_above"
+        self._events([(id_, MessageState.HELD, detail) for id_ in held], at)
+        return len(held)
 
     def unsent(self, states: Iterable[MessageState]) -> list[Message]:
-        """The agency's messages in these states."""
-        query = select(*MESSAGE_COLUMNS).where(
-            messages.c.agency == self._agency, messages.c.state.in_(list(states))
-        )
+        """The agency's messages in these states, none of which is an ending."""
+        query = select(*MESSAGE_COLUMNS).where(self._open(), messages.c.state.in_(sorted(states)))
         return [message_from(row) for row in self._connection.execute(query).mappings()]
+
+    def any_held(self) -> bool:
+        """Whether messages of the agency wait for an operator's decision."""
+        query = select(messages.c.id).where(self._open(), messages.c.state == MessageState.HELD).limit(1)
+        return self._connection.execute(query).first() is not None
 
     def find(self, findings: Sequence[Finding]) -> None:
         """List things a person should look at; those listed already stay as they are."""
@@ -345,12 +371,15 @@ class SnapshotTx:
         """Note, with everything else of this transaction, that a daily job is over."""
         finish_run(self._connection, RunKey(name, self._agency, day), state, at, detail)
 
+    def run_is_over(self, name: str, day: date) -> bool:
+        """Whether nothing is left to do of a daily job of this agency."""
+        return run_record(self._connection, RunKey(name, self._agency, day)).over
+
     def _events(self, entries: Sequence[tuple[str, str, str | None]], at: datetime) -> None:
-        values = [
-            {"message_id": id_, "at": at, "state": state, "detail": detail} for id_, state, detail in entries
-        ]
-        if values:
-            self._connection.execute(insert(message_events), values)
+        record_events(self._connection, entries, at)
+
+    def _open(self) -> ColumnElement[bool]:
+        return and_(messages.c.agency == self._agency, messages.c.final_at.is_(None))
 
     def _mine(self) -> ColumnElement[bool]:
         return dossiers.c.agency == self._agency

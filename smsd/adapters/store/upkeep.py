@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.schema import (
@@ -14,6 +14,7 @@ from smsd.adapters.store.schema import (
     findings,
     inquiries,
     message_events,
+    message_parts,
     messages,
     runs,
     transitions,
@@ -30,10 +31,8 @@ class UpkeepStore:
     def blank_personal_data(self, before: datetime) -> int:
         """Blank phone and text of what ended before an instant; the rows, masked, stay. Returns how many rows."""
         ended = (
-            update(messages)
-            .where(
-                messages.c.final_at < before, or_(messages.c.phone.is_not(None), messages.c.text.is_not(None))
-            )
+            update(messages)  # every message has a text until both are blanked
+            .where(messages.c.final_at < before, messages.c.text.is_not(None))
             .values(phone=None, text=None)
         )
         closed = (
@@ -53,15 +52,16 @@ class UpkeepStore:
             .values(number_digest="")
         )
         with self._database.writing() as connection:
+            connection.execute(delete(message_parts).where(message_parts.c.at < before))
             return sum(connection.execute(query).rowcount for query in (ended, closed, asked))
 
     def forget(self, before: datetime) -> int:
         """Remove what ended before an instant. Dossiers still in an agency's view stay. Returns how many rows."""
         day = before.date()
-        old_messages = select(messages.c.id).where(messages.c.final_at < before)
+        old = and_(messages.c.made_at < before, messages.c.final_at < before)
         queries = (
-            delete(message_events).where(message_events.c.message_id.in_(old_messages)),
-            delete(messages).where(messages.c.final_at < before),
+            delete(message_events).where(message_events.c.message_id.in_(select(messages.c.id).where(old))),
+            delete(messages).where(old),
             delete(transitions).where(transitions.c.at < before),
             delete(dossiers).where(dossiers.c.gone_at < before),
             delete(findings).where(findings.c.at < before),

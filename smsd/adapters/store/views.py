@@ -26,8 +26,8 @@ _TRACED_MESSAGE = tuple(
     messages.c[name]
     for name in (
         "id", "agency", "kind", "occurrence", "state", "reason", "phone_masked", "text", "segments", "made_at",
-        "next_at", "valid_until", "attempts", "gateway", "reference", "possible_duplicate", "handed_over_at", "final_at",
-        "detail",
+        "settle", "next_at", "valid_until", "attempts", "gateway", "reference", "possible_duplicate",
+        "handed_over_at", "final_at", "detail",
     )
 )  # fmt: skip
 
@@ -38,45 +38,47 @@ class Views:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def agencies(self) -> list[dict[str, Any]]:
-        """Every agency's record, with how many dossiers it has and how many messages are on their way."""
+    def agencies(self, *, count_dossiers: bool = True) -> list[dict[str, Any]]:
+        """Every agency's record, with how many messages are on their way and, if asked, how many dossiers it has."""
         with self._database.reading() as connection:
             rows = [
                 dict(row) for row in connection.execute(select(agencies).order_by(agencies.c.id)).mappings()
             ]
-            counts = dict(
-                connection.execute(
-                    select(dossiers.c.agency, func.count())
-                    .where(dossiers.c.gone_at.is_(None))
-                    .group_by(dossiers.c.agency)
-                ).tuples()
-            )
+            counts = self._dossier_counts(connection) if count_dossiers else {}
             queues = self._queues(connection)
         for row in rows:
             row["dossiers"] = counts.get(row["id"], 0)
             row["queue"] = {state: count for (agency, state), count in queues.items() if agency == row["id"]}
         return rows
 
+    def _dossier_counts(self, connection: Connection) -> dict[str, int]:
+        query = (
+            select(dossiers.c.agency, func.count())
+            .where(dossiers.c.gone_at.is_(None))
+            .group_by(dossiers.c.agency)
+        )
+        return {row[0]: row[1] for row in connection.execute(query)}
+
     def _queues(self, connection: Connection) -> dict[tuple[str, str], int]:
         query = (
             select(messages.c.agency, messages.c.state, func.count())
-            .where(messages.c.state.in_(sorted(PENDING)))
+            .where(messages.c.state.in_(sorted(PENDING)), messages.c.final_at.is_(None))
             .group_by(messages.c.agency, messages.c.state)
         )
         return {(agency, state): count for agency, state, count in connection.execute(query)}
 
-    def message_totals(self) -> list[tuple[str, str, str, str, int]]:
-        """Messages by agency, kind, state and reason, over all the time the store holds."""
+    def message_totals(self, since: datetime) -> list[tuple[str, str, str, str, int]]:
+        """Messages made since an instant, by agency, kind, state and reason."""
         columns = (messages.c.agency, messages.c.kind, messages.c.state, messages.c.reason)
-        query = select(*columns, func.count()).group_by(*columns)
+        query = select(*columns, func.count()).where(messages.c.made_at >= since).group_by(*columns)
         with self._database.reading() as connection:
             return [(a, k, s, r or "", n) for a, k, s, r, n in connection.execute(query)]
 
-    def segments_taken(self) -> dict[str, int]:
-        """Segments a gateway took, by agency."""
+    def segments_taken(self, since: datetime) -> dict[str, int]:
+        """Segments a gateway took of messages made since an instant, by agency."""
         query = (
             select(messages.c.agency, func.sum(messages.c.segments))
-            .where(messages.c.state.in_(sorted(HANDED_OVER)))
+            .where(messages.c.made_at >= since, messages.c.state.in_(sorted(HANDED_OVER)))
             .group_by(messages.c.agency)
         )
         with self._database.reading() as connection:
@@ -84,15 +86,21 @@ class Views:
 
     def oldest_queued(self) -> datetime | None:
         """Since when the message that has been due longest has waited."""
-        query = select(func.min(messages.c.next_at)).where(messages.c.state == MessageState.QUEUED)
+        query = select(func.min(messages.c.next_at)).where(
+            messages.c.state == MessageState.QUEUED, messages.c.final_at.is_(None)
+        )
         with self._database.reading() as connection:
             return connection.execute(query).scalar()
 
-    def lookups(self) -> dict[str, int]:
-        """Look-ups by outcome."""
-        query = select(inquiries.c.outcome, func.count()).group_by(inquiries.c.outcome)
+    def lookups(self, since: datetime) -> dict[str, int]:
+        """Look-ups since an instant, by outcome."""
+        query = (
+            select(inquiries.c.outcome, func.count())
+            .where(inquiries.c.at >= since)
+            .group_by(inquiries.c.outcome)
+        )
         with self._database.reading() as connection:
-            return dict(connection.execute(query).tuples())
+            return {row[0]: row[1] for row in connection.execute(query)}
 
     def trace(self, code: str) -> list[dict[str, Any]]:
         """All that is known of a code, an entry for each agency that has it: exact first, else by folded code."""

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _findings()
     _inquiries()
     _message_events()
+    _message_parts()
     _messages()
     _meta()
     _runs()
@@ -36,6 +37,7 @@ def downgrade() -> None:
         "findings",
         "inquiries",
         "message_events",
+        "message_parts",
         "messages",
         "meta",
         "runs",
@@ -44,13 +46,18 @@ def downgrade() -> None:
         op.drop_table(name)
 
 
+def _create_partial_index(name: str, table: str, columns: list[str], condition: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, table, columns, unique=False, sqlite_where=where, postgresql_where=where)
+
+
 def _agencies() -> None:
     op.create_table(
         "agencies",
-        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
         sa.Column("mode", sa.String(length=8), nullable=False),
-        sa.Column("source", sa.String(length=64), nullable=True),
-        sa.Column("positions", sa.String(length=64), nullable=True),
+        sa.Column("source", sa.Text(), nullable=True),
+        sa.Column("positions", sa.Text(), nullable=True),
         sa.Column("interval", sa.BigInteger(), nullable=False),
         sa.Column("baseline_at", sa.BigInteger(), nullable=True),
         sa.Column("baseline_wanted", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -61,7 +68,7 @@ def _agencies() -> None:
         sa.Column("read_time", sa.BigInteger(), nullable=True),
         sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_attempt_at", sa.BigInteger(), nullable=True),
-        sa.Column("error_code", sa.String(length=32), nullable=True),
+        sa.Column("error_code", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("error_since", sa.BigInteger(), nullable=True),
         sa.Column("low_since", sa.BigInteger(), nullable=True),
@@ -72,7 +79,7 @@ def _agencies() -> None:
 def _alarms() -> None:
     op.create_table(
         "alarms",
-        sa.Column("key", sa.String(length=128), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("severity", sa.String(length=16), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("hint", sa.Text(), server_default="", nullable=False),
@@ -86,7 +93,7 @@ def _day_counts() -> None:
     op.create_table(
         "day_counts",
         sa.Column("day", sa.String(length=10), nullable=False),
-        sa.Column("agency", sa.String(length=64), nullable=False),
+        sa.Column("agency", sa.Text(), nullable=False),
         sa.Column("procedure_code", sa.Text(), nullable=False),
         sa.Column("procedure_name", sa.Text(), server_default="", nullable=False),
         sa.Column("received", sa.Integer(), nullable=False),
@@ -106,7 +113,7 @@ def _decisions() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("os_user", sa.Text(), nullable=False),
         sa.Column("action", sa.String(length=32), nullable=False),
-        sa.Column("agency", sa.String(length=64), nullable=False),
+        sa.Column("agency", sa.Text(), nullable=False),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
     )
@@ -115,7 +122,7 @@ def _decisions() -> None:
 def _dossiers() -> None:
     op.create_table(
         "dossiers",
-        sa.Column("agency", sa.String(length=64), nullable=False),
+        sa.Column("agency", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("code_folded", sa.Text(), nullable=False),
         sa.Column("digest", sa.BigInteger(), nullable=False),
@@ -127,7 +134,7 @@ def _dossiers() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=True),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("resolved_at", sa.BigInteger(), nullable=True),
-        sa.Column("position", sa.String(length=64), nullable=False),
+        sa.Column("position", sa.Text(), nullable=False),
         sa.Column("entered_at", sa.BigInteger(), nullable=False),
         sa.Column("entry", sa.Integer(), nullable=False),
         sa.Column("missing_reads", sa.Integer(), nullable=False),
@@ -139,14 +146,7 @@ def _dossiers() -> None:
     op.create_index("ix_dossiers_agency_due_at", "dossiers", ["agency", "due_at"], unique=False)
     op.create_index("ix_dossiers_code", "dossiers", ["code"], unique=False)
     op.create_index("ix_dossiers_code_folded", "dossiers", ["code_folded"], unique=False)
-    op.create_index(
-        "ix_dossiers_missing",
-        "dossiers",
-        ["agency"],
-        unique=False,
-        sqlite_where=sa.text("missing_reads > 0"),
-        postgresql_where=sa.text("missing_reads > 0"),
-    )
+    _create_partial_index("ix_dossiers_missing", "dossiers", ["agency"], "missing_reads > 0")
 
 
 def _findings() -> None:
@@ -156,10 +156,10 @@ def _findings() -> None:
             "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
         sa.Column("day", sa.String(length=10), nullable=False),
-        sa.Column("agency", sa.String(length=64), nullable=False),
+        sa.Column("agency", sa.Text(), nullable=False),
         sa.Column("dossier_code", sa.Text(), server_default="", nullable=False),
         sa.Column("procedure_code", sa.Text(), server_default="", nullable=False),
-        sa.Column("kind", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("kind", sa.Text(), server_default="", nullable=False),
         sa.Column("reason", sa.String(length=16), nullable=False),
         sa.Column("phone_masked", sa.String(length=32), server_default="", nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -187,7 +187,7 @@ def _inquiries() -> None:
         sa.Column("number_digest", sa.String(length=64), nullable=False),
         sa.Column("number_masked", sa.String(length=32), nullable=False),
         sa.Column("outcome", sa.String(length=16), nullable=False),
-        sa.Column("agency", sa.String(length=64), nullable=True),
+        sa.Column("agency", sa.Text(), nullable=True),
         sa.Column("dossier_code", sa.Text(), nullable=True),
         sa.Column("procedure_code", sa.Text(), nullable=True),
         sa.Column("answer", sa.Text(), nullable=False),
@@ -213,13 +213,27 @@ def _message_events() -> None:
     op.create_index(op.f("ix_message_events_message_id"), "message_events", ["message_id"], unique=False)
 
 
+def _message_parts() -> None:
+    op.create_table(
+        "message_parts",
+        sa.Column("gateway", sa.Text(), nullable=False),
+        sa.Column("part", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.String(length=32), nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("verdict", sa.String(length=16), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("gateway", "part", name=op.f("pk_message_parts")),
+    )
+    op.create_index(op.f("ix_message_parts_message_id"), "message_parts", ["message_id"], unique=False)
+
+
 def _messages() -> None:
     op.create_table(
         "messages",
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("agency", sa.String(length=64), nullable=False),
+        sa.Column("agency", sa.Text(), nullable=False),
         sa.Column("dossier_code", sa.Text(), nullable=False),
-        sa.Column("kind", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("occurrence", sa.String(length=32), nullable=False),
         sa.Column("procedure_code", sa.Text(), nullable=True),
         sa.Column("procedure_name", sa.Text(), nullable=True),
@@ -237,7 +251,7 @@ def _messages() -> None:
         sa.Column("batch", sa.String(length=32), nullable=False),
         sa.Column("held_at", sa.BigInteger(), nullable=True),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("gateway", sa.String(length=32), nullable=True),
+        sa.Column("gateway", sa.Text(), nullable=True),
         sa.Column("reference", sa.Text(), nullable=True),
         sa.Column("possible_duplicate", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("handed_over_at", sa.BigInteger(), nullable=True),
@@ -253,9 +267,14 @@ def _messages() -> None:
             name=op.f("uq_messages_agency_dossier_code_kind_occurrence"),
         ),
     )
-    op.create_index("ix_messages_agency_state", "messages", ["agency", "state"], unique=False)
     op.create_index("ix_messages_made_at", "messages", ["made_at"], unique=False)
-    op.create_index("ix_messages_state_next_at", "messages", ["state", "next_at"], unique=False)
+    _create_partial_index(
+        "ix_messages_open_agency_state", "messages", ["agency", "state"], "final_at IS NULL"
+    )
+    _create_partial_index(
+        "ix_messages_open_state_next_at", "messages", ["state", "next_at"], "final_at IS NULL"
+    )
+    _create_partial_index("ix_messages_personal_final_at", "messages", ["final_at"], "text IS NOT NULL")
 
 
 def _meta() -> None:
@@ -271,7 +290,7 @@ def _runs() -> None:
     op.create_table(
         "runs",
         sa.Column("name", sa.String(length=32), nullable=False),
-        sa.Column("agency", sa.String(length=64), nullable=False),
+        sa.Column("agency", sa.Text(), nullable=False),
         sa.Column("day", sa.String(length=10), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -288,14 +307,15 @@ def _transitions() -> None:
         sa.Column(
             "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
-        sa.Column("agency", sa.String(length=64), nullable=False),
+        sa.Column("agency", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("came_from", sa.String(length=64), nullable=True),
-        sa.Column("went_to", sa.String(length=64), nullable=True),
+        sa.Column("came_from", sa.Text(), nullable=True),
+        sa.Column("went_to", sa.Text(), nullable=True),
         sa.Column("step", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), nullable=True),
         sa.Column("cause", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transitions")),
     )
     op.create_index("ix_transitions_agency_code", "transitions", ["agency", "code"], unique=False)
+    op.create_index("ix_transitions_at", "transitions", ["at"], unique=False)

@@ -1,0 +1,57 @@
+"""Messages that came back unsent, or may be sent again: whether they still say the truth, and to which number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from smsd.core.model import Message, MessageState, Mode, Reason, Tracked
+from smsd.core.notices import still_holds
+from smsd.core.phones import classify
+from smsd.core.policy import AgencyPolicy
+from smsd.services.ports import Change
+from smsd.services.storage import OutboxTx
+
+PolicyOf = Callable[[str], AgencyPolicy | None]
+
+
+def review(tx: OutboxTx, messages: Iterable[Message], policy_of: PolicyOf, now: datetime) -> list[Change]:
+    """What happened to their dossiers and agencies while messages were out of our hands.
+
+    They end if their dossier left the position, or their agency takes no part any more; one to be sent again gets the
+    number of the latest good read, or ends with that number's fault. Those that are well as they are have no change.
+    Agencies without a policy (their file is wrong) are left alone.
+    """
+    changes = (
+        _reviewed(message, tx.tracked(message), policy_of(message.agency), now) for message in messages
+    )
+    return [change for change in changes if change is not None]
+
+
+def _reviewed(
+    message: Message, tracked: Tracked | None, policy: AgencyPolicy | None, now: datetime
+) -> Change | None:
+    if policy is None:
+        return None
+    if policy.mode is not Mode.LIVE:
+        reason = Reason.SHADOW if policy.mode is Mode.SHADOW else Reason.OFF
+        return _ended(message, MessageState.SUPPRESSED, reason, now)
+    if tracked is None or not still_holds(message.kind, message.due_day, tracked, policy):
+        return _ended(message, MessageState.SUPERSEDED, None, now)
+    return _readdressed(message, tracked, now)
+
+
+def _readdressed(message: Message, tracked: Tracked, now: datetime) -> Change | None:
+    phone = classify(tracked.dossier.phone)
+    if phone.number is None:
+        # an unknown one may have arrived: what a receipt says is still wanted
+        unknown = message.state is MessageState.UNKNOWN
+        return None if unknown else _ended(message, MessageState.SUPPRESSED, phone.reason, now)
+    if phone.number == message.phone:
+        return None
+    detail = "phone changed by the agency"
+    return Change(message.id, message.state, message.state, now, detail, phone=phone.number)
+
+
+def _ended(message: Message, after: MessageState, reason: Reason | None, now: datetime) -> Change:
+    return Change(message.id, message.state, after, now, final=True, reason=reason)
