@@ -245,6 +245,17 @@ def test_a_second_daemon_is_refused_until_the_first_has_ended(url: str) -> None:
     second.close()
 
 
+def test_a_server_that_restarted_has_forgotten_the_claim(postgres: PostgresServer, pg_database: str) -> None:
+    database = opened(postgres.url(pg_database))
+    assert not database.still_locked()
+    database.lock()
+    assert database.still_locked()
+    postgres.stop()
+    postgres.start()
+    assert not database.still_locked()
+    database.close()
+
+
 def test_the_lock_is_of_this_store_alone(postgres: PostgresServer, pg_database: str, tmp_path: Path) -> None:
     other_name = postgres.database()
     one, other = opened(postgres.url(pg_database)), opened(postgres.url(other_name))

@@ -10,6 +10,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -35,6 +36,8 @@ SCHEMA_REVISION = "0001"
 _BUSY_MS = 30_000
 _ADVISORY_KEY = 0x736D7364  # "smsd": the running daemon's
 _WRITER_KEY = 0x736D7377  # "smsw": the one writer's, for one transaction
+_LOCK_PATIENCE = 0.5
+"""Seconds for which the lock is tried."""
 BACKUP_MARK = "restored_from_backup"
 _FAULTS = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """What the surroundings do to a statement. SQLite's damaged files are plain `DatabaseError`s."""
@@ -173,6 +176,8 @@ class Database:
                 ).scalar()
                 self._lock_connection.commit()
                 if not taken:
+                    self._lock_connection.close()
+                    self._lock_connection = None
                     raise BlockingIOError
         except BlockingIOError as error:
             raise StoreError(
@@ -182,6 +187,17 @@ class Database:
             ) from error
         except (OSError, SQLAlchemyError) as error:
             raise self._in_words(error) from error
+
+    def still_locked(self) -> bool:
+        """Whether the claim of `lock` still stands: a database server that restarted has forgotten it."""
+        if self._lock_connection is None:
+            return self._lock_file is not None
+        try:
+            self._lock_connection.execute(text("SELECT 1"))
+            self._lock_connection.commit()
+        except SQLAlchemyError:
+            return False
+        return True
 
     def in_use(self) -> bool:
         """Whether a daemon holds the store now."""
@@ -291,13 +307,19 @@ def _prepare_file(path: Path) -> None:
 
 def _lock_beside(path: Path) -> BinaryIO:
     """An exclusive lock on ``<store>.lock``; not on the store itself, where it would fight SQLite's own locks."""
-    handle = path.with_name(path.name + ".lock").open("ab")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.close()
-        raise
-    return handle
+    number = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.fdopen(number, "r+b")
+    until = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:  # longer than a command looks at it (`_is_locked`): a daemon has it
+                handle.close()
+                raise
+            time.sleep(0.05)
+        else:
+            return handle
 
 
 def _is_locked(path: Path) -> bool:
