@@ -9,6 +9,8 @@
 #       tdsodbc       the ODBC driver through which SQL Server is read (odbcinst registers it)
 #       systemd       systemd-analyze verifies the unit file
 #       systemd-container, mmdebstrap   the service is tried on a machine of its own (scripts/systemd-tree.sh)
+#       kannel        the gateway most operators have, in front of a message centre of the tests' own
+#       nodejs, npm, openssl   another message centre, written by others; certificates for its TLS
 set -euo pipefail
 
 present() { # any file matching the pattern
@@ -44,6 +46,10 @@ need_for_tests() {
     command -v systemd-analyze >/dev/null || missing+=(systemd)
     command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
     command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+    command -v bearerbox >/dev/null || present '/usr/sbin/bearerbox' || missing+=(kannel)
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+    command -v openssl >/dev/null || missing+=(openssl)
 }
 
 case ${1:-tests} in

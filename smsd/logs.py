@@ -8,17 +8,22 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import traceback
-from collections.abc import MutableMapping
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
 
+from smsd.core.errors import described
 from smsd.core.phones import mask_phone
 
 _PHONE = re.compile(r"(?<![\w.-])(?:\+?84|0)\d{8,10}(?![\w.-])")
 _FREE_TEXT = ("error", "detail", "message", "hint", "event")
 _LONGEST_VALUE = 500
+_FIRST_SILENCE, _LONGEST_SILENCE = 60.0, 900.0
+"""Seconds for which a fault that lasts is not told again; they double as it lasts."""
 
 
 def configure_for_daemon(stream: TextIO | None = None, level: int = logging.INFO) -> None:
@@ -37,6 +42,7 @@ def _configure(renderer: Any, stream: TextIO, level: int) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         _without_traceback,
         _without_numbers,
+        Repeats(),
     ]
     structlog.configure(
         processors=[*shared, renderer],
@@ -54,14 +60,6 @@ def _configure(renderer: Any, stream: TextIO, level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-
-
-def described(error: BaseException) -> dict[str, str]:
-    """What a log line says of an unforeseen error: its type, its first line and the place it came from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "unknown"
-    first_line = next(iter(str(error).splitlines()), "")
-    return {"error": type(error).__name__, "detail": first_line[:200], "where": place}
 
 
 def _without_traceback(
@@ -82,3 +80,56 @@ def _without_numbers(_logger: Any, _method: str, event: MutableMapping[str, Any]
         if isinstance(value, str):
             event[key] = _PHONE.sub(lambda found: mask_phone(found[0]), value[:_LONGEST_VALUE])
     return event
+
+
+class Repeats:
+    """What fails at every turn of a loop is one line while it lasts, then one now and then that tells how often.
+
+    Only errors named ``…_failed`` are looked at: everything else is an event of its own.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._told: dict[tuple[str, ...], _Told] = {}
+
+    def __call__(
+        self, _logger: Any, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """The line, or `structlog.DropEvent`."""
+        if event.get("level") != "error" or not str(event.get("event")).endswith("_failed"):
+            return event
+        fault = tuple(f"{key}={value}" for key, value in sorted(event.items()) if key not in ("at", "where"))
+        with self._lock:
+            left_out = self._left_out(fault, self._monotonic())
+        if left_out is None:
+            raise structlog.DropEvent
+        if left_out:
+            event["times_since"] = left_out
+        return event
+
+    def _left_out(self, fault: tuple[str, ...], now: float) -> int | None:
+        """How many equal lines were left out since the last one; None: this one is left out too."""
+        told = self._told.get(fault)
+        if told is None or now - told.last > _FIRST_SILENCE:
+            self._told = {
+                key: known for key, known in self._told.items() if now - known.last <= _FIRST_SILENCE
+            }
+            self._told[fault] = _Told(now, now + _FIRST_SILENCE)
+            return 0
+        told.last = now
+        if now < told.quiet_until:
+            told.left_out += 1
+            return None
+        told.silence = min(told.silence * 2, _LONGEST_SILENCE)
+        told.quiet_until = now + told.silence
+        left_out, told.left_out = told.left_out, 0
+        return left_out
+
+
+@dataclass(slots=True)
+class _Told:
+    last: float
+    quiet_until: float
+    silence: float = _FIRST_SILENCE
+    left_out: int = 0

@@ -1,16 +1,13 @@
-"""What all sections of the configuration have in common, and the gateways: one class for each `type`.
+"""What all sections of the configuration have in common.
 
 Attribute names are the keys of the files. Defaults are written as an operator would write them.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from smsd.config.addresses import Folder, HttpUrl
-from smsd.config.values import Name, Rate, Secret, parsed_by, whole_from
 
 
 class Section(BaseModel):
@@ -30,26 +27,3 @@ class Section(BaseModel):
 def default(written: object) -> Any:
     """A default as it would be written in the file, read as if it were."""
     return Field(default=written, validate_default=True)
-
-
-class SpoolSettings(Section):
-    """Messages are written to files and go nowhere."""
-
-    type: Literal["spool"]
-    directory: Folder
-    rate: Rate = None
-
-
-class KannelSettings(Section):
-    """Kannel's sendsms. ``connections`` is how many messages may be under way at once."""
-
-    type: Literal["kannel"]
-    url: HttpUrl
-    username: Name
-    password: Secret
-    rate: Rate = None
-    connections: Annotated[int, parsed_by(whole_from(1, 64))] = 8
-
-
-GatewaySettings = Annotated[SpoolSettings | KannelSettings, Field(discriminator="type")]
-"""Another gateway is another class with its own `type`, named here."""

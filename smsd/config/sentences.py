@@ -12,7 +12,9 @@ from pydantic_core import ErrorDetails
 from smsd.config.values import Wrong
 from smsd.config.yamlfile import Location
 
-_NEVER_SHOWN = frozenset({"store", "database", "password", "secret", "url", "public_url", "command"})
+_NEVER_SHOWN = frozenset(
+    {"store", "database", "password", "secret", "url", "public_url", "command", "variables", "token"}
+)
 _LONGEST_SHOWN = 60
 _NOT_A_SECTION = "is not a section, accepted: lines of key: value"
 _TAGGED = "gateway"
@@ -41,12 +43,16 @@ _SENTENCES = {
 
 def location_of(error: ErrorDetails) -> Location:
     """Where in the file an error is; pydantic names the chosen gateway's type besides."""
-    location = error["loc"]
-    return (*location[:1], *location[2:]) if location[:1] == (_TAGGED,) and len(location) > 1 else _own(error)
+    location = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
+    return (
+        (*location[:1], *location[2:])
+        if location[:1] == (_TAGGED,) and len(location) > 1
+        else _own(error, location)
+    )
 
 
-def _own(error: ErrorDetails) -> Location:
-    return (_TAGGED, "type") if error["type"].startswith("union_tag") else error["loc"]
+def _own(error: ErrorDetails, location: Location) -> Location:
+    return (_TAGGED, "type") if error["type"].startswith("union_tag") else location
 
 
 def sentence_of(error: ErrorDetails, model: type[BaseModel], *, may_quote: bool) -> str:
@@ -97,7 +103,7 @@ def _siblings(model: type[BaseModel], location: Location) -> set[str]:
         if inner:
             tag = location[place + 1]
             model = next((one for one in inner if tag in _types_of(one)), inner[0])
-    return set(model.model_fields)
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

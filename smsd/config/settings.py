@@ -29,7 +29,8 @@ from smsd.config.addresses import (
     database_url_from,
     listen_from,
 )
-from smsd.config.sections import GatewaySettings, Section, default
+from smsd.config.gateways import GatewaySettings
+from smsd.config.sections import Section, default
 from smsd.config.values import (
     Duration,
     DurationOrNone,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,3 +66,11 @@ AGENCY_FAULTS = (
 
 class ReceiptError(SmsdError):
     """A receipt callback that changes nothing. ``code``: ``unsigned``, ``malformed`` or ``oversized``."""
+
+
+def described(error: BaseException) -> dict[str, str]:
+    """What a log line says of an unforeseen error: its type, its first line and the place it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else "unknown"
+    first_line = next(iter(str(error).splitlines()), "")
+    return {"error": type(error).__name__, "detail": first_line[:200], "where": place}

@@ -92,6 +92,14 @@ class Gateway(Protocol):
         """Wait for what is under way (5 s at most) and let go."""
 
 
+@runtime_checkable
+class Connecting(Protocol):
+    """A gateway that stays connected and hears of receipts and look-ups over its connection."""
+
+    def start(self) -> None:
+        """Connect, though nothing is to be sent yet."""
+
+
 class ReceiptParser(Protocol):
     """Turns a provider's callback into a receipt. One that has a `Reply` named ``reply`` is answered with it."""
 

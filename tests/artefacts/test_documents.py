@@ -12,8 +12,9 @@ import pytest
 
 from smsd import __version__
 from smsd.cli import main
+from smsd.config.gateways import GatewaySettings
 from smsd.config.load import CONTRACT_COLUMNS, read_agencies, read_settings
-from smsd.config.sections import GatewaySettings, Section
+from smsd.config.sections import Section
 from smsd.config.settings import AgencyFile, Settings
 from smsd.core.figures import EXCEPTION_COLUMNS, Ending, columns_for
 from smsd.core.model import FindingKind, MessageState, Reason

@@ -275,7 +275,7 @@ GATEWAYS = [
     ),
     (
         "gateway: {type: spol, directory: x}\n",
-        '2:17: gateway.type: "spol" is no kind of gateway, accepted: spool, kannel',
+        '2:17: gateway.type: "spol" is no kind of gateway, accepted: spool, kannel, smpp, http',
     ),
     ("gateway: {type: spool}\n", "2:1: gateway.directory: is missing, accepted: a folder"),
     (

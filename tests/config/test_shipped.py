@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy.engine import make_url
 
+from smsd.config.http.description import HttpSettings
 from smsd.config.load import read_agencies, read_settings
 from smsd.config.settings import AlarmSettings, InboundSettings, NoticeSettings, Settings
 from smsd.core.model import Mode
@@ -42,6 +43,9 @@ def test_the_shipped_settings_are_the_defaults(tmp_path: Path) -> None:
 
 
 def keys_of(model: type[BaseModel]) -> Iterator[str]:
+    """The keys of a section and of those in it; a provider's description has a document of its own."""
+    if model is HttpSettings:
+        return
     for name, field in model.model_fields.items():
         yield name
         yield from inner_keys(field.annotation)
@@ -60,28 +64,38 @@ def test_the_shipped_settings_show_every_key() -> None:
     assert set(keys_of(Settings)) <= shown
 
 
-def test_what_stands_commented_out_works_when_the_marks_are_taken_away(tmp_path: Path) -> None:
-    lines = (SHIPPED / "smsd.yaml").read_text("utf-8").splitlines()
-    own = {name: [] for name in ("inbound", "alarms", "gateway")}  # type: dict[str, list[str]]
-    section = ""
-    for line in lines:
+def commented_out() -> dict[str, list[str]]:
+    """The sections that stand behind marks in the shipped file, as they read without; one may stand there twice."""
+    found: dict[str, list[str]] = {"inbound": [], "alarms": [], "gateway": []}
+    block: list[str] | None = None
+    for line in (SHIPPED / "smsd.yaml").read_text("utf-8").splitlines():
         text = line.removeprefix("# ")
-        if text.removesuffix(":") in own and line.startswith("# "):
-            section = text.removesuffix(":")
-        elif not text.startswith("  ") or not line.startswith("# "):
-            section = ""
-        if section:
-            own[section].append(text)
-    (tmp_path / "inbound").write_text("long and random")
-    (tmp_path / "kannel").write_text("secret")
-    text = "\n".join([*own["inbound"], *own["alarms"], ""])
+        if line.startswith("# ") and text.removesuffix(":") in found:
+            block = [text]
+            found[text.removesuffix(":")].append("")
+        elif block is not None and line.startswith("# ") and text.startswith("  "):
+            block.append(text)
+        else:
+            block = None
+        if block is not None:
+            found[block[0].removesuffix(":")][-1] = "\n".join([*block, ""])
+    return found
+
+
+def test_what_stands_commented_out_works_when_the_marks_are_taken_away(tmp_path: Path) -> None:
+    own = commented_out()
+    for name in ("inbound", "kannel", "smpp"):
+        (tmp_path / name).write_text("long and random")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    settings = settings_of(tmp_path, text, environ, gateway="\n".join([*own["gateway"], ""]))
-    assert isinstance(settings.inbound, InboundSettings)
-    assert settings.inbound == settings_of(tmp_path, "inbound:\n", environ).inbound
-    assert isinstance(settings.alarms, AlarmSettings)
-    assert settings.gateway.type == "kannel"
-    assert (settings.gateway.rate, settings.gateway.connections) == (10, 8)
+    kannel, smpp = (
+        settings_of(tmp_path, "".join(own["inbound"] + own["alarms"]), environ, gateway=one)
+        for one in own["gateway"]
+    )
+    assert isinstance(kannel.inbound, InboundSettings)
+    assert kannel.inbound == settings_of(tmp_path, "inbound:\n", environ).inbound
+    assert isinstance(kannel.alarms, AlarmSettings)
+    assert (kannel.gateway.type, kannel.gateway.rate, kannel.gateway.connections) == ("kannel", 10, 8)
+    assert (smpp.gateway.type, smpp.gateway.window, smpp.gateway.long_messages) == ("smpp", 100, "udh")
 
 
 def test_the_thirteen_pilot_agencies_are_shipped_off_and_load_without_credentials() -> None:

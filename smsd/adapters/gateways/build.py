@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
+from smsd.adapters.gateways.http.gateway import HttpProvider
+from smsd.adapters.gateways.http.receipts import receipts_of
 from smsd.adapters.gateways.kannel import KannelGateway, KannelReceipts
+from smsd.adapters.gateways.smpp.gateway import SmppGateway
 from smsd.adapters.gateways.spool import SpoolGateway
-from smsd.config.sections import GatewaySettings, SpoolSettings
+from smsd.config.gateways import GatewaySettings, KannelSettings, SmppSettings, SpoolSettings
+from smsd.config.http.description import HttpSettings
 from smsd.core.policy import Encoding
 from smsd.core.signing import Callback
-from smsd.services.ports import Gateway, ReceiptParser
+from smsd.services.ports import (
+    Gateway,
+    LookupDesk,
+    PartReceiptParser,
+    PartReceiptSink,
+    ReceiptParser,
+)
 
 
 def build_gateway(
@@ -20,10 +31,45 @@ def build_gateway(
     number_format: str,
     zone: tzinfo,
     callback: Callback | None,
+    notices: Mapping[str, Sequence[str]],
+    receipts: PartReceiptSink,
+    lookups: LookupDesk | None,
 ) -> Gateway:
-    """The configured gateway. Opens nothing: connections and files come with the first message."""
+    """The configured gateway. Opens nothing before the first message, or its ``start`` where it has one.
+
+    ``notices`` are the texts in force by kind; ``receipts`` and ``lookups`` take what comes over a gateway's own
+    connection.
+    """
     if isinstance(settings, SpoolSettings):
         return SpoolGateway(settings.directory, sender=sender, zone=zone, number_format=number_format)
+    if isinstance(settings, HttpSettings):
+        return HttpProvider(
+            settings,
+            sender=sender,
+            encoding=encoding,
+            number_format=number_format,
+            zone=zone,
+            callback=callback,
+            notices=notices,
+        )
+    if isinstance(settings, SmppSettings):
+        return SmppGateway(
+            host=settings.host,
+            port=settings.port,
+            system_id=settings.system_id,
+            password=settings.password.get_secret_value(),
+            system_type=settings.system_type,
+            window=settings.window,
+            tls=settings.tls,
+            source_ton=settings.source_ton,
+            source_npi=settings.source_npi,
+            long_messages=settings.long_messages,
+            sender=sender,
+            encoding=encoding,
+            number_format=number_format,
+            receipts=receipts,
+            lookups=lookups,
+        )
     return KannelGateway(
         settings.url,
         settings.username,
@@ -36,8 +82,11 @@ def build_gateway(
     )
 
 
-def receipt_parsers(settings: GatewaySettings, secret: str) -> dict[str, ReceiptParser]:
+def receipt_parsers(settings: GatewaySettings, secret: str) -> dict[str, ReceiptParser | PartReceiptParser]:
     """Who may report at `/receipts/<name>`; the spool has nothing to report."""
-    if isinstance(settings, SpoolSettings):
-        return {}
-    return {KannelGateway.name: KannelReceipts(KannelGateway.name, secret)}
+    if isinstance(settings, KannelSettings):
+        return {KannelGateway.name: KannelReceipts(KannelGateway.name, secret)}
+    if isinstance(settings, HttpSettings):
+        receipts = receipts_of(settings.name, settings.receipt, secret)
+        return {settings.name: receipts} if receipts is not None else {}
+    return {}

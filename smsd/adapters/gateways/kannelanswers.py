@@ -36,6 +36,9 @@ SENDSMS_ANSWERS = (
     Meaning(
         _only(400), "Sender missing", Verdict.ACCOUNT, "sender_missing", "Kannel takes no sender name from us"
     ),
+    Meaning(
+        _only(400), "Number(s) has", Verdict.REJECTED, "number_denied", "Kannel's lists refuse this number"
+    ),
     Meaning(_only(400), "", Verdict.REJECTED, "malformed", "Kannel refuses this message"),
     Meaning(
         _only(401), "", Verdict.ACCOUNT, "authorization_failed", "a server before Kannel asks for a login"

@@ -7,6 +7,7 @@ Nothing here logs a number, a text or a parameter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 import structlog
@@ -18,7 +19,16 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from smsd.core.errors import ReceiptError
 from smsd.core.signing import same_secret
-from smsd.services.ports import LookupDesk, LookupRequest, ReceiptParser, ReceiptSink
+from smsd.core.texts import is_gsm7
+from smsd.services.ports import (
+    LookupDesk,
+    LookupRequest,
+    PartReceiptParser,
+    PartReceiptSink,
+    ReceiptParser,
+    ReceiptSink,
+    Reply,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +39,13 @@ _FORM = "application/x-www-form-urlencoded"
 _TEXT = "text/plain; charset=utf-8"
 _STATUS_OF_RECEIPT_ERROR = {"unsigned": 403, "malformed": 400, "oversized": 413}
 _CHARSETS = {"utf-8", "utf-16be", "utf-16", "iso-8859-1", "us-ascii", "windows-1258"}
+
+
+AnyReceiptParser = ReceiptParser | PartReceiptParser
+
+
+class Sink(ReceiptSink, PartReceiptSink, Protocol):
+    """Where receipts of both kinds go."""
 
 
 class InboundCalls:
@@ -64,8 +81,8 @@ class _Collected(Collector):
 
 def create_app(
     *,
-    receipts: Mapping[str, ReceiptParser],
-    sink: ReceiptSink,
+    receipts: Mapping[str, AnyReceiptParser],
+    sink: Sink,
     lookups: LookupDesk,
     secret: str,
     metrics: Callable[[], Iterable[Metric]],
@@ -105,20 +122,30 @@ def _route(app: Flask, rule: str, view: Callable[..., Response], methods: list[s
     app.add_url_rule(rule, view.__name__, view, methods=methods, provide_automatic_options=False)
 
 
-def _receive(parser: ReceiptParser | None, sink: ReceiptSink, calls: InboundCalls) -> Response:
+def _receive(parser: AnyReceiptParser | None, sink: Sink, calls: InboundCalls) -> Response:
     _refuse_head()
     if parser is None:
         calls.count("receipts", "unknown_gateway")
         return _plain("unknown gateway", 404)
     body = request.get_data(cache=True)
     try:
-        receipt = parser.parse_receipt(_fields(), body)
+        outcome = _recorded(parser, sink, _fields(), body)
     except ReceiptError as error:
         calls.count("receipts", error.code if error.code in _STATUS_OF_RECEIPT_ERROR else "malformed")
         return _plain(error.code, _STATUS_OF_RECEIPT_ERROR.get(error.code, 400))
-    outcome = sink.receive(receipt)
     calls.count("receipts", outcome)
-    return _plain("unknown message", 404) if outcome == "unknown_message" else _plain("ok")
+    if outcome == "unknown_message":
+        return _plain("unknown message", 404)
+    reply: Reply | None = getattr(parser, "reply", None)
+    return _plain("ok") if reply is None else _plain(reply.body, content_type=f"{reply.type}; charset=utf-8")
+
+
+def _recorded(parser: AnyReceiptParser, sink: Sink, fields: Mapping[str, str], body: bytes) -> str:
+    """What a call's receipts came to. Those that name a provider's ids find their messages when they are recorded."""
+    if isinstance(parser, PartReceiptParser):
+        sink.receive_parts(parser.parse_part_receipts(fields, body))
+        return "recorded"
+    return sink.receive(parser.parse_receipt(fields, body))
 
 
 def _look_up(lookups: LookupDesk, secret: str, calls: InboundCalls) -> Response:
@@ -135,7 +162,10 @@ def _look_up(lookups: LookupDesk, secret: str, calls: InboundCalls) -> Response:
     text = _decoded(fields["text"], fields.get("charset"))
     answer = lookups.answer(LookupRequest(_storable(number), _storable(text), _storable(id_) or None))
     calls.count("lookups", "answered")
-    return _plain(answer)
+    response = _plain(answer)
+    # without it Kannel answers in the coding of the question, and Vietnamese letters become question marks
+    response.headers["X-Kannel-Coding"] = "0" if is_gsm7(answer) else "2"
+    return response
 
 
 def _refuse_head() -> None:
@@ -194,8 +224,8 @@ def _storable(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _plain(text: str, status: int = 200) -> Response:
-    response = Response(text, status=status, content_type=_TEXT)
+def _plain(text: str, status: int = 200, content_type: str = _TEXT) -> Response:
+    response = Response(text, status=status, content_type=content_type)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

@@ -7,10 +7,11 @@ from pathlib import Path
 from smsd.adapters.gateways.build import build_gateway, receipt_parsers
 from smsd.adapters.gateways.kannel import KannelGateway
 from smsd.adapters.gateways.spool import SpoolGateway
-from smsd.config.sections import KannelSettings, SpoolSettings
+from smsd.config.gateways import KannelSettings, SpoolSettings
 from smsd.core.model import Verdict
 from smsd.core.policy import Encoding
 from smsd.services.ports import Gateway
+from smsd.wiring import Deaf
 from tests.contract.gateways.support import CALLBACK, PASSWORD, SECRET, Answers, an_outgoing
 from tests.support.builders import ZONE
 from tests.support.httpgateway import HttpGateway
@@ -29,6 +30,9 @@ def build(settings: SpoolSettings | KannelSettings) -> Gateway:
         number_format="0",
         zone=ZONE,
         callback=CALLBACK,
+        notices={},
+        receipts=Deaf(),
+        lookups=None,
     )
 
 
