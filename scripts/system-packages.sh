@@ -78,14 +78,23 @@ fi
 
 echo "==> Installing system packages: ${missing[*]}"
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+passing=() # files that are there for the installation alone
+trap 'rm -f "$log"; [ ${#passing[@]} -eq 0 ] || "${as_root[@]}" rm -f "${passing[@]}"' EXIT
 
-# The tests start servers of their own: no cluster is made and started for the whole machine on the way.
-no_cluster=/etc/postgresql-common/createcluster.d/smsd-no-main-cluster.conf
+leave() { # FILE LINE
+    passing+=("$1")
+    "${as_root[@]}" mkdir -p "${1%/*}"
+    echo "$2" | "${as_root[@]}" tee "$1" >/dev/null
+}
+
+# The tests start servers of their own: no cluster is made and started for the whole machine on the way, and no Kannel.
 if [[ " ${missing[*]} " == *" postgresql "* ]]; then
-    trap 'rm -f "$log"; "${as_root[@]}" rm -f "$no_cluster"' EXIT
-    "${as_root[@]}" mkdir -p "${no_cluster%/*}"
-    echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
+    leave /etc/postgresql-common/createcluster.d/smsd-no-main-cluster.conf 'create_main_cluster = false'
+fi
+policy=/usr/sbin/policy-rc.d
+if [[ " ${missing[*]} " == *" kannel "* && ! -e $policy ]]; then
+    leave "$policy" $'#!/bin/sh\n[ "$1" != kannel ] || exit 101'
+    "${as_root[@]}" chmod 755 "$policy"
 fi
 
 apt() { # quiet unless it fails

@@ -12,25 +12,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import FrameType
 
 import structlog
 
 from smsd import __version__
-from smsd.adapters.gateways.build import receipt_parsers
+from smsd.adapters.memory import limit_arenas
 from smsd.adapters.store.engine import Database
 from smsd.adapters.systemd import Systemd
-from smsd.adapters.web.app import create_app
-from smsd.adapters.web.metrics import collect_metrics
-from smsd.adapters.web.server import InboundServer
 from smsd.core.clock import Clock, SystemClock
-from smsd.core.errors import ConfigError, SmsdError
-from smsd.core.model import Receipt
+from smsd.core.errors import ConfigError, SmsdError, described
 from smsd.daemon_fact import DAEMON_FACT, SIGN_OF_LIFE
-from smsd.logs import described
-from smsd.services.ports import LookupRequest, ReceiptParser
+from smsd.inbound import Inbound
+from smsd.running import Running, daily_jobs
 from smsd.ticks import Ticks
 from smsd.wiring import Installation, System, open_database, read_installation
 
@@ -40,6 +35,12 @@ TURN = 0.2
 """Seconds from one turn of the loop to the next."""
 STALLED_AFTER = 60.0
 """Seconds without a turn after which the daemon says that it is not alive."""
+_LOOK = 0.5
+_STOP_WITHIN = 9.0
+"""Seconds a stop may take; what is under way then is as after a power failure, and taken up by the next start."""
+_RATE_PAUSE = 1.1
+"""Seconds between the last message of the old configuration and the first of the new one, where there is a `rate`."""
+_RETRY = "mend the file, then: systemctl reload smsd"
 
 
 class Daemon:
@@ -47,13 +48,13 @@ class Daemon:
 
     def __init__(
         self,
-        config: Path,
+        installation: Installation,
         environ: Mapping[str, str],
         *,
         clock: Clock | None = None,
         systemd: Systemd | None = None,
     ) -> None:
-        self._config = config
+        self._installation = installation
         self._environ = environ
         self._clock = clock or SystemClock()
         self._systemd = systemd or Systemd()
@@ -65,36 +66,58 @@ class Daemon:
         self._inbound: Inbound | None = None
 
     def run(self) -> int:
-        """Serve until SIGTERM or SIGINT. Raises `ConfigError` or `StoreError` when it cannot start."""
-        installation = read_installation(self._config, self._environ)
-        database = open_database(installation.settings)
-        try:
-            database.lock()
-            self._install_signals()
-            self._serve(installation, database)
-        finally:
-            database.close()
+        """Serve until SIGTERM or SIGINT. Raises `StoreError` or `ListenError` when it cannot start.
+
+        The loop has a thread of its own, so that a signal is heard at once while another program holds the store.
+        """
+        limit_arenas()
+        self._install_signals()
+        broke_off: list[BaseException] = []
+        life = threading.Thread(target=self._live, args=(broke_off,), name="loop", daemon=True)
+        life.start()
+        while life.is_alive() and not self._stop.is_set():
+            life.join(_LOOK)
+        life.join(_STOP_WITHIN)
+        if life.is_alive():
+            log.warning(
+                "stopped_while_busy", reason="the state store did not answer; nothing was left half done"
+            )
+        elif broke_off:
+            raise broke_off[0]
         log.info("stopped")
         return 0
 
-    def _serve(self, installation: Installation, database: Database) -> None:
+    def _live(self, broke_off: list[BaseException]) -> None:
+        try:
+            database = open_database(self._installation.settings)
+            try:
+                database.lock()
+                self._serve(database)
+            finally:
+                database.close()
+        except BaseException as error:
+            broke_off.append(error)
+
+    def _serve(self, database: Database) -> None:
+        installation = self._installation
         system = System(installation, database, clock=self._clock)
         log.info(
             "started",
             version=__version__,
-            config=str(self._config),
-            gateway=system.gateway.name,
+            config=str(installation.path),
+            gateways=[gateway.name for gateway in system.gateways],
             agencies=len(installation.agencies),
             left_out=sorted(installation.problems),
         )
         self._running = Running(system)
         try:
             self._running.start()
-            self._inbound = Inbound.opened(self._running, self._alive)
+            self._inbound = Inbound.opened(system, self._alive)
             self._systemd.ready()
             self._loop(database)
         finally:
             self._systemd.stopping()
+            self._running.begin_stop()
             if self._inbound is not None:
                 self._inbound.close()
             self._running.stop()
@@ -113,6 +136,8 @@ class Daemon:
         """One turn; an error costs this turn, never the daemon."""
         running = self._current()
         try:
+            if not running.is_started():  # the store failed just when a reloaded configuration was to start
+                running.start()
             running.system.poller.tick()
             ticks.run()
         except Exception as error:
@@ -125,6 +150,7 @@ class Daemon:
         ticks = Ticks(self._clock)
         ticks.every(5, "age", self._age)
         ticks.every(2, "daily", self._start_daily_jobs)
+        ticks.every(SIGN_OF_LIFE, "listen", self._listen)
         ticks.every(SIGN_OF_LIFE, "sign_of_life", self._note_turn)
         self._note_turn()
         return ticks
@@ -163,42 +189,73 @@ class Daemon:
     def _reload_now(self, database: Database) -> None:
         """Read the files again. Whatever is wrong leaves what runs as it is, with an alarm."""
         self._systemd.reloading()
-        running = self._current()
-        alarms = running.system.alarms
         try:
-            installation = read_installation(self._config, self._environ, before=running.system.installation)
-            self._replace(installation, database)
-        except ConfigError as error:
-            alarms.raise_alarm(
-                "config",
-                f"smsd.yaml is wrong and was not reloaded: {error.problems[0]}",
-                hint="see every mistake with: smsd check; then: systemctl reload smsd",
-            )
-        except SmsdError as error:
-            alarms.raise_alarm("config", f"the reload failed: {error.message}", hint=error.hint)
-        else:
-            self._current().system.alarms.clear("config")
-            log.info("reloaded", agencies=len(installation.agencies), left_out=sorted(installation.problems))
+            wrong = self._try_reload(database)
+            alarms = self._current().system.alarms
+            if wrong is None:
+                alarms.clear("config")
+            else:
+                log.warning("not_reloaded", error=wrong[0])
+                alarms.raise_alarm("config", wrong[0], hint=wrong[1])
+        except Exception as error:
+            log.error("reload_failed", **described(error))
         finally:
             self._systemd.ready()
 
+    def _try_reload(self, database: Database) -> tuple[str, str] | None:
+        """What hindered the reload, and how to mend it; None once the files are in force."""
+        try:
+            before = self._current().system.installation
+            installation = read_installation(before.path, self._environ, before=before)
+            self._replace(installation, database)
+        except ConfigError as error:
+            more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+            return f"smsd.yaml is wrong and was not reloaded: {error.problems[0]}{more}", (
+                "see every mistake with: smsd check; then: systemctl reload smsd"
+            )
+        except SmsdError as error:
+            return f"the reload failed: {error.message}", error.hint
+        except OSError as error:
+            return f"the reload failed: {error.strerror or error}: {error.filename}", _RETRY
+        except Exception as error:
+            said = described(error)
+            return f"the reload failed: {said['error']} at {said['where']}: {said['detail']}", _RETRY
+        log.info("reloaded", agencies=len(installation.agencies), left_out=sorted(installation.problems))
+        return None
+
     def _replace(self, installation: Installation, database: Database) -> None:
+        """Put new services in the place of the old. What can fail comes before the old ones are stopped."""
         old = self._current()
         if installation.settings.store != old.system.settings.store:
             log.warning("store_not_reloaded", hint="another store takes a restart: systemctl restart smsd")
         new = Running(System(installation, database, clock=self._clock))
-        _ = new.system.gateway  # what cannot be built must show before the old one is stopped
-        same_inbound = installation.settings.inbound == old.system.settings.inbound
-        if self._inbound is not None and not same_inbound:
-            self._inbound.close()
-            self._inbound = None
+        _ = new.system.gateways
+        self._listen_for(new.system, old.system)
         old.stop()
+        if any(gateway.rate is not None for gateway in installation.settings.gateway):
+            self._stop.wait(_RATE_PAUSE)  # the new link knows nothing of the old one's last second
         self._running = new
         new.start()
-        if self._inbound is not None:
-            self._inbound.serve(new)
+        self._listen()
+
+    def _listen_for(self, new: System, old: System) -> None:
+        """Let the listener serve the new services; another address is opened before the old one is closed."""
+        before, now = old.settings.inbound, new.settings.inbound
+        listener = self._inbound
+        if listener is not None and now == before:
+            listener.serve(new)
+            return
+        if before is not None and now is not None and now.listen == before.listen:
+            self._inbound = None  # opened again for the new services once they are at work
         else:
             self._inbound = Inbound.opened(new, self._alive)
+        if listener is not None:
+            listener.close()
+
+    def _listen(self) -> None:
+        """Open the configured listener if it is not open: its address may have been taken for a while."""
+        if self._inbound is None:
+            self._inbound = Inbound.opened(self._current().system, self._alive)
 
     # state
 
@@ -213,132 +270,29 @@ class Daemon:
         return turned and running is not None and running.is_sending()
 
 
-class Running:
-    """The services of one configuration at work: the sending thread, and the daily jobs' thread while there is one."""
-
-    def __init__(self, system: System) -> None:
-        self.system = system
-        self._stop = threading.Event()
-        self._sending = threading.Thread(target=self._send, name="delivery", daemon=True)
-        self._daily: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Take up what the last process left, then send."""
-        self.system.take_part()
-        left = self.system.delivery.recover()
-        if left:
-            log.warning("answers_lost", messages=left)
-        self._sending.start()
-
-    def stop(self) -> None:
-        """Stop reading and sending, and wait for what is under way: about seven seconds at most."""
-        self._stop.set()
-        self.system.poller.stop(1.5)
-        self.system.delivery.wake()
-        if self._sending.is_alive():
-            self._sending.join(6.0)
-        self.system.lookups.close()
-
-    def is_sending(self) -> bool:
-        """Whether the sending thread is alive."""
-        return self._sending.is_alive()
-
-    def start_daily_jobs(self) -> None:
-        """Run the daily jobs that are owed, beside the loop, once at a time."""
-        if self._daily is None or not self._daily.is_alive():
-            self._daily = threading.Thread(target=self._run_daily_jobs, name="daily", daemon=True)
-            self._daily.start()
-
-    def _send(self) -> None:
-        self.system.delivery.run(self._stop.is_set)
-
-    def _run_daily_jobs(self) -> None:
-        for name, job in daily_jobs(self.system):
-            if self._stop.is_set():
-                return
-            try:
-                job()
-            except Exception as error:
-                log.error("daily_job_failed", job=name, **described(error))
-
-
-def daily_jobs(system: System) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What may be owed each day, in the order in which it is run; each finds out by itself."""
-    plans = system.installation.plans
-    yield "missed_passes", lambda: system.missed_passes.tick(plans)
-    yield "reconciliation", lambda: system.nightly.tick(plans, system.installation.report_agencies)
-    yield "purge", system.upkeep.tick
-
-
-class Inbound:
-    """The listener, and the services its calls go to: those of the configuration now in force."""
-
-    def __init__(self, running: Running, alive: Callable[[], bool], listen: str, secret: str) -> None:
-        self._system = running.system
-        self._parsers: dict[str, ReceiptParser] = {}
-        self._secret = secret
-        self.serve(running)
-        app = create_app(
-            receipts=self._parsers,
-            sink=self,
-            lookups=self,
-            secret=secret,
-            metrics=lambda: collect_metrics(
-                self._system.views, self._system.journal, self._system.clock.now()
-            ),
-            alive=alive,
-        )
-        self._server = InboundServer(listen, app, app.extensions["smsd_inbound_calls"])
-        self._server.start()
-
-    @classmethod
-    def opened(cls, running: Running, alive: Callable[[], bool]) -> Inbound | None:
-        """The configured listener; None without an `inbound` section. Raises `ListenError`."""
-        inbound = running.system.settings.inbound
-        if inbound is None:
-            return None
-        return cls(running, alive, inbound.listen, inbound.secret.get_secret_value())
-
-    def serve(self, running: Running) -> None:
-        """Send calls to these services from now on."""
-        self._system = running.system
-        self._parsers.clear()
-        self._parsers.update(receipt_parsers(running.system.settings.gateway, self._secret))
-
-    def receive(self, receipt: Receipt) -> str:
-        """Record a proven receipt."""
-        return self._system.delivery.receive(receipt)
-
-    def answer(self, request: LookupRequest) -> str:
-        """The text to send back."""
-        return self._system.lookups.answer(request)
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.close()
-
-
-def run_daemon(config: Path, environ: Mapping[str, str]) -> int:
+def run_daemon(installation: Installation, environ: Mapping[str, str]) -> int:
     """Serve until told to stop. Returns the exit status."""
-    return Daemon(config, environ).run()
+    return Daemon(installation, environ).run()
 
 
-def run_once(config: Path, environ: Mapping[str, str], *, clock: Clock | None = None) -> int:
+def run_once(installation: Installation, *, clock: Clock | None = None) -> int:
     """Poll every agency, run what is owed, send what is due, wait for nothing. Returns the exit status."""
-    installation = read_installation(config, environ)
     database = open_database(installation.settings)
     system = System(installation, database, clock=clock)
     try:
         database.lock()
         system.take_part()
         system.delivery.recover()
+        for receipts in system.receipt_pollers:
+            receipts.turn()
         system.delivery.age()
         system.poller.poll_all_once()
         for _, job in daily_jobs(system):
             job()
         system.delivery.drain()
+        troubled = system.delivery.in_trouble
         system.close()
-        return 1 if system.journal.standing_alarms() or _any_agency_failing(system) else 0
+        return 1 if troubled or system.journal.standing_alarms() or _any_agency_failing(system) else 0
     finally:
         system.close()
         database.close()

@@ -13,8 +13,7 @@ import structlog
 from schedule import Scheduler
 
 from smsd.core.clock import Clock
-from smsd.core.errors import SmsdError
-from smsd.logs import described
+from smsd.core.errors import SmsdError, described
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ Nothing here runs by itself: the daemon, the commands and the demo decide what h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, partial
@@ -14,7 +14,6 @@ from pathlib import Path
 
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.adapters.alarmcommand import AlarmCommand
-from smsd.adapters.gateways.build import build_gateway
 from smsd.adapters.gateways.spool import SpoolGateway
 from smsd.adapters.reports.files import FolderReports
 from smsd.adapters.store.engine import Database
@@ -23,6 +22,7 @@ from smsd.adapters.store.lookups import LookupStore
 from smsd.adapters.store.outbox import OutboxStore
 from smsd.adapters.store.reports import SqlReportStore
 from smsd.adapters.store.snapshots import SnapshotStore
+from smsd.adapters.store.unreported import UnreportedStore
 from smsd.adapters.store.upkeep import UpkeepStore
 from smsd.adapters.store.views import Views
 from smsd.config.load import read_agencies, read_settings
@@ -31,17 +31,19 @@ from smsd.config.settings import Agency, Settings
 from smsd.core.clock import Clock, SystemClock
 from smsd.core.errors import ConfigError
 from smsd.core.figures import ReportAgency
-from smsd.core.model import Mode
+from smsd.core.model import Mode, PartReceipt
 from smsd.core.policy import AgencyPolicy
-from smsd.core.signing import Callback
+from smsd.roads import gateways_of
 from smsd.services.alarms import AlarmBell
 from smsd.services.daily import MissedPasses, NightlyReports
 from smsd.services.delivery import Delivery, SendingRules
 from smsd.services.lookup import LookupRules, LookupService
 from smsd.services.participation import take_part
 from smsd.services.polling import AgencyPlan, Poller
-from smsd.services.ports import Gateway
+from smsd.services.ports import Gateway, LookupRequest, Polled
+from smsd.services.receiptpolling import ReceiptPoller
 from smsd.services.reporting import ReportService, ReportSettings
+from smsd.services.routes import Routes
 from smsd.services.upkeep import Upkeep
 
 
@@ -94,6 +96,16 @@ class Installation:
         return known + [ReportAgency(id_, id_) for id_ in self.problems if id_ not in self.agencies]
 
     @cached_property
+    def texts(self) -> dict[str, list[str]]:
+        """Every text in force by notice: those of smsd.yaml first, then what agencies have instead."""
+        found = {kind: [notice.text] for kind, notice in self.settings.notices.items()}
+        for policy in self.policies.values():
+            for kind, own in policy.notices.items():
+                if own.text not in found.setdefault(kind, []):
+                    found[kind].append(own.text)
+        return found
+
+    @cached_property
     def notices(self) -> tuple[str, ...]:
         """Every notice configured anywhere, in the order of the reports' columns."""
         own = (kind for policy in self.policies.values() for kind in policy.notices)
@@ -121,19 +133,6 @@ def open_database(settings: Settings) -> Database:
     database = Database(settings.store.get_secret_value())
     database.open()
     return database
-
-
-def gateway_of(settings: Settings) -> Gateway:
-    """The configured gateway, told where to report back if anything listens."""
-    inbound, messages = settings.inbound, settings.messages
-    return build_gateway(
-        settings.gateway,
-        sender=messages.sender,
-        encoding=messages.encoding,
-        number_format=messages.number_format,
-        zone=settings.zone,
-        callback=Callback(inbound.public_url, inbound.secret.get_secret_value()) if inbound else None,
-    )
 
 
 class System:
@@ -187,29 +186,50 @@ class System:
         return AlarmBell(self.journal, self.clock, AlarmCommand(self.settings.alarms.command))
 
     @cached_property
-    def gateway(self) -> Gateway:
-        """The road to the telephone networks."""
-        return self._given_gateway or gateway_of(self.settings)
+    def gateways(self) -> tuple[Gateway, ...]:
+        """The roads to the telephone networks, in order of preference."""
+        if self._given_gateway is not None:
+            return (self._given_gateway,)
+        return gateways_of(self.settings, self.installation.texts, receipts=self, lookups=self)
 
     @cached_property
-    def delivery(self) -> Delivery:
+    def delivery(self) -> Routes:
         """Sends what the outbox holds."""
+        configured = self.settings.gateway[: len(self.gateways)]
+        deliveries = [
+            self._delivery_over(gateway, own.rate)
+            for gateway, own in zip(self.gateways, configured, strict=True)
+        ]
+        return Routes(deliveries, [own.failover_after for own in configured], self.clock)
+
+    def _delivery_over(self, gateway: Gateway, rate: float | None) -> Delivery:
         messages = self.settings.messages
         rules = SendingRules(
             zone=self.settings.zone,
             opens=messages.sending_hours.opens,
             closes=messages.sending_hours.closes,
             unknown_after=messages.unknown_after,
-            rate=self.settings.gateway.rate,
+            rate=rate,
         )
         return Delivery(
             self.outbox,
-            self.gateway,
+            gateway,
             rules,
             self.alarms,
             self.clock,
             policy_of=self.installation.policies.get,
             monotonic=self._monotonic,
+            beside=[other.name for other in self.gateways if other is not gateway],
+        )
+
+    @cached_property
+    def receipt_pollers(self) -> tuple[ReceiptPoller, ...]:
+        """One for each gateway whose provider has to be asked what became of messages."""
+        store = UnreportedStore(self.database)
+        return tuple(
+            ReceiptPoller(store, gateway, self, interval=gateway.poll_interval)
+            for gateway in self.gateways
+            if isinstance(gateway, Polled) and gateway.poll_interval is not None
         )
 
     @cached_property
@@ -295,6 +315,16 @@ class System:
             secret=inbound.secret.get_secret_value() if inbound is not None else "",
         )
 
+    # what comes over a gateway's own connection
+
+    def receive_parts(self, receipts: Sequence[PartReceipt]) -> None:
+        """Record receipts before they are acknowledged."""
+        self.delivery.receive_parts(receipts)
+
+    def answer(self, request: LookupRequest) -> str:
+        """The text to send back to a citizen."""
+        return self.lookups.answer(request)
+
     # life
 
     def take_part(self) -> None:
@@ -309,18 +339,27 @@ class System:
             )
         else:
             self.alarms.clear("restored")
-        take_part(
+        away = take_part(
             self.snapshots,
             self.installation.policies,
             self.clock.now(),
             left_alone=self.installation.problems,
         )
+        self._clear_outlived_alarms(away)
         self.report_problems()
 
+    def _clear_outlived_alarms(self, away: Collection[str]) -> None:
+        """Over are alarms of agencies that are off or removed, of mended files, and of gateways that are not in use."""
+        for alarm in self.journal.standing_alarms():
+            kind, _, whose = alarm.key.partition(":")
+            gone = kind in ("agency", "held") and whose in away
+            mended = kind == "config" and whose and whose not in self.installation.problems
+            unused = kind == "gateway" and whose not in [one.name for one in self.settings.gateway]
+            if gone or mended or unused:
+                self.alarms.clear(alarm.key)
+
     def report_problems(self) -> None:
-        """An alarm for each agency whose file is wrong; over for those whose file is right."""
-        for agency in self.installation.agencies.keys() - self.installation.problems.keys():
-            self.alarms.clear(f"config:{agency}")
+        """An alarm for each agency whose file is wrong."""
         for agency, error in self.installation.problems.items():
             kept = "it goes on as it was" if agency in self.installation.agencies else "it is left out"
             self.alarms.raise_alarm(
@@ -336,8 +375,9 @@ class System:
             self.poller.stop(1.5)
         if "delivery" in built:
             self.delivery.close()
-        elif "gateway" in built:
-            self.gateway.close()
+        elif "gateways" in built:
+            for gateway in self.gateways:
+                gateway.close()
         if "lookups" in built:
             self.lookups.close()
 
@@ -347,7 +387,7 @@ class System:
             self.delivery.wake()
 
     def _purge_spool(self, before: date) -> int:
-        return self.gateway.purge(before) if isinstance(self.gateway, SpoolGateway) else 0
+        return sum(gateway.purge(before) for gateway in self.gateways if isinstance(gateway, SpoolGateway))
 
 
 def today(system: System) -> date:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import click
 from rich.progress import track
 
-from smsd.cli.frame import FAULT, Session, command, os_user, smsd
+from smsd.cli.frame import FAULT, Session, command, os_user, shared_options, smsd
+from smsd.core.clock import at_time
 from smsd.core.errors import AgencyError
 from smsd.core.figures import ALL
 from smsd.core.model import APOLOGY, Draft, Mode
@@ -18,7 +20,7 @@ from smsd.core.phones import mask_phone
 from smsd.services.applying import Orders, Overtaken
 from smsd.services.daily import ALL_AGENCIES, FINAL_RUN
 from smsd.services.deadlines import within
-from smsd.services.making import Applied
+from smsd.services.making import APOLOGY_RUN, LATE_BASELINE, Applied
 from smsd.services.ports import RunKey
 from smsd.services.reporting import ReportPaths, days_between
 from smsd.wiring import today
@@ -34,7 +36,7 @@ _TRIES_WHEN_OVERTAKEN = 3
 )
 @click.option("--baseline", is_flag=True, help="Record everything, send nothing (recorded with your name).")
 def poll(session: Session, agency: str, dry_run: bool, accept: bool, baseline: bool) -> int:
-    """Read AGENCY's view now and apply it, beside the running daemon."""
+    """Read one agency now, beside the running daemon."""
     if dry_run + accept + baseline > 1:
         raise click.UsageError("--dry-run, --accept and --baseline exclude each other")
     if session.installation.policies[session.agency(agency)].mode is Mode.OFF:
@@ -92,10 +94,10 @@ def _draft_document(code: str, draft: Draft) -> dict[str, Any]:
 
 
 def _show_applied(session: Session, agency: str, applied: Applied, *, dry_run: bool) -> None:
-    did = "would" if dry_run else "did"
+    did = "would be" if dry_run else "is"
     if applied.baseline:
         session.print(
-            f"{agency}: {applied.rows} rows; a baseline, which {did} record everything and send nothing"
+            f"{agency}: {applied.rows} rows; a baseline: everything {did} recorded, nothing is sent"
         )
     else:
         session.print(
@@ -119,32 +121,74 @@ def _show_drafts(session: Session, drafts: Sequence[tuple[str, Draft]]) -> None:
 
 @command("apology")
 @click.option(
-    "--dry-run", is_flag=True, required=True, help="The daemon alone sends apologies; this only shows them."
+    "--dry-run",
+    is_flag=True,
+    required=True,
+    expose_value=False,
+    help="The daemon alone sends apologies; this only shows them.",
 )
-def apology(session: Session, dry_run: bool) -> int:
-    """Read every agency now and show which apologies today's 17:30 pass would make as things are."""
+def apology(session: Session) -> int:
+    """The apologies today's pass would make, as things are.
+
+    Every agency is read now; nothing is changed or sent.
+    """
+    asked = {
+        agency: plan
+        for agency, plan in session.installation.plans.items()
+        if plan.policy.apology and APOLOGY in plan.policy.notices
+    }
     found: dict[str, list[tuple[str, Draft]]] = {}
     failed: dict[str, str] = {}
-    for agency, plan in track_on(session, list(session.installation.plans.items()), "Reading agencies"):
-        if not plan.policy.apology or APOLOGY not in plan.policy.notices:
-            continue
-        orders = replace(session.system.poller.orders(agency), apology_day=today(session.system))
-        try:
-            drafts = read_once(session, agency, orders, dry_run=dry_run).drafts
-        except AgencyError as error:
-            failed[agency] = str(error)
-        else:
-            found[agency] = [(code, draft) for code, draft in drafts if draft.kind == APOLOGY]
+    _ = session.system.poller  # built here, not by several threads at once
+    with ThreadPoolExecutor(max_workers=session.installation.settings.polling.workers) as pool:
+        reads = pool.map(lambda agency: _apologies_of(session, agency), asked)
+        for agency, drafts in track_on(session, list(zip(asked, reads, strict=True)), "Reading agencies"):
+            if isinstance(drafts, AgencyError):
+                failed[agency] = str(drafts)
+            else:
+                found[agency] = drafts
     if session.as_json:
         documents = {a: [_draft_document(c, d) for c, d in drafts] for a, drafts in found.items()}
         session.print_json({"agencies": documents, "failed": failed})
     else:
-        for agency, drafts in found.items():
-            session.print(f"{agency}: {len(drafts)} apologies", style="bold")
-            _show_drafts(session, drafts)
-        for agency, reason in failed.items():
-            session.print(f"{agency} could not be read: {reason}", style="red")
+        _show_apologies(session, found, failed)
     return FAULT if failed else 0
+
+
+def _apologies_of(session: Session, agency: str) -> list[tuple[str, Draft]] | AgencyError:
+    orders = replace(session.system.poller.orders(agency), apology_day=today(session.system))
+    try:
+        drafts = read_once(session, agency, orders, dry_run=True).drafts
+    except AgencyError as error:
+        return error
+    return [(code, draft) for code, draft in drafts if draft.kind == APOLOGY]
+
+
+def _show_apologies(
+    session: Session, found: dict[str, list[tuple[str, Draft]]], failed: dict[str, str]
+) -> None:
+    for agency, drafts in found.items():
+        session.print(f"{agency}: {_count_in_words(session, agency, len(drafts))}", style="bold")
+        _show_drafts(session, drafts)
+    for agency, reason in failed.items():
+        session.print(f"{agency} could not be read: {reason}", style="red")
+
+
+def _count_in_words(session: Session, agency: str, count: int) -> str:
+    """How many, and why there may be none although dossiers are due."""
+    record = session.system.snapshots.agency(agency)
+    notice = session.installation.policies[agency].notices[APOLOGY]
+    day = today(session.system)
+    if record is None or record.baseline_at is None:
+        return "no pass today: its first read, the baseline, is still to come"
+    if notice.at is not None and record.baseline_at >= at_time(
+        day, notice.at, session.installation.settings.zone
+    ):
+        return f"no pass today: {LATE_BASELINE}"
+    run = session.system.journal.run(RunKey(APOLOGY_RUN, agency, day))
+    if run.over:
+        return f"{count} more apologies (today's pass is {run.state}: {run.detail or 'nothing more is made'})"
+    return f"{count} apologies"
 
 
 def track_on(session: Session, items: Sequence[Any], what: str) -> Any:
@@ -162,7 +206,10 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
 @click.option("--from", "first", type=_DAY, help="The first day of a range.")
 @click.option("--to", "last", type=_DAY, help="The last day of a range.")
 def report(session: Session, day: datetime | None, first: datetime | None, last: datetime | None) -> int:
-    """Write the reconciliation of a day or a range again and show its totals."""
+    """Write the reports of a day or a range again.
+
+    The agencies are asked once more about days that are not final; the totals are shown.
+    """
     days = _days_asked(session, day, first, last)
     failed = _count(session, days)
     agencies = session.installation.report_agencies
@@ -175,6 +222,7 @@ def report(session: Session, day: datetime | None, first: datetime | None, last:
             {
                 "reconciliation": rows,
                 "exceptions": reports.exception_rows(days[0], days[-1]),
+                "lookups": reports.lookup_rows(days[0], days[-1]),
                 "files": {
                     "reconciliation": paths.reconciliation,
                     "exceptions": paths.exceptions,
@@ -252,12 +300,13 @@ def _show_report(
 # held batches
 
 
-@smsd.group("held", invoke_without_command=True)
-@click.pass_context
-def held(context: click.Context) -> None:
-    """Decide on batches larger than hold_above: list (the default), release AGENCY, discard AGENCY."""
+def _held(context: click.Context) -> None:
+    """List, release or discard batches larger than hold_above."""
     if context.invoked_subcommand is None:
         context.invoke(list_held)
+
+
+held = smsd.group("held", invoke_without_command=True)(click.pass_context(shared_options(_held, shows=True)))
 
 
 @command("list", group=held)
@@ -291,6 +340,9 @@ def discard(session: Session, agency: str) -> int:
 
 
 def _decide(session: Session, agency: str, *, release: bool) -> int:
+    batches = session.system.outbox.held()
+    if agency not in session.installation.problems and all(b["agency"] != agency for b in batches):
+        session.agency(agency)  # an unknown name is a mistake, an agency without held messages is not
     count = session.system.outbox.decide_held(agency, release=release, os_user=os_user(), now=session.now())
     session.system.alarms.clear(f"held:{agency}")
     done = "released" if release else "discarded"

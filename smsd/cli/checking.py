@@ -23,10 +23,10 @@ from smsd.core.phones import classify
 from smsd.core.policy import AgencyPolicy
 from smsd.core.rows import phone_of, text_of
 from smsd.core.texts import segments
+from smsd.roads import gateways_of
 from smsd.services.deadlines import within
 from smsd.services.polling import AgencyPlan
 from smsd.services.ports import AgencyReader, CheckResult
-from smsd.wiring import gateway_of
 
 MANY_SEGMENTS = 3
 _SAMPLE_CODE = "000.00.12.H32-260803-0001"
@@ -44,7 +44,11 @@ class Checked:
 @command("check")
 @click.argument("agencies", nargs=-1, metavar="[AGENCY…]")
 def check(session: Session, agencies: tuple[str, ...]) -> int:
-    """Check configuration, texts (with segments and cost), store, databases and gateway. Sends and changes nothing."""
+    """Say what is wrong, and how to mend it.
+
+    Configuration, texts (with segments and cost), state store, gateway, databases and their views. Sends and changes
+    nothing.
+    """
     named = [
         agency for agency in agencies if agency in session.installation.problems or session.agency(agency)
     ]
@@ -98,9 +102,8 @@ def _configuration(session: Session, named: Sequence[str]) -> Iterator[Checked]:
         modes = Counter(str(agency.mode) for agency in installation.agencies.values())
         counted = ", ".join(f"{count} {mode}" for mode, count in sorted(modes.items())) or "no agencies"
         yield Checked("configuration", CheckResult("smsd.yaml", "ok", f"{session.config}; {counted}"))
-        general = next(iter(installation.policies.values()), None)
-        if general is not None:
-            yield from (Checked("texts", result) for result in _texts(session, general))
+    policies = [p for id_, p in installation.policies.items() if not named or id_ in named]
+    yield from (Checked("texts", result) for result in _texts(session, policies))
     for agency, error in installation.problems.items():
         if not named or agency in named:
             for problem in error.problems:
@@ -110,10 +113,27 @@ def _configuration(session: Session, named: Sequence[str]) -> Iterator[Checked]:
                 )
 
 
-def _texts(session: Session, policy: AgencyPolicy) -> Iterator[CheckResult]:
-    """Every notice's text with the values of one agency: how long it is and what it costs."""
-    messages = session.installation.settings.messages
-    now = SystemClock().now()
+def _texts(session: Session, policies: Sequence[AgencyPolicy]) -> Iterator[CheckResult]:
+    """Every notice's text as its longest agency's citizens get it: how long it is and what it costs."""
+    cost = session.installation.settings.messages.cost_per_segment
+    kinds = dict.fromkeys(kind for policy in policies for kind in policy.notices)
+    for kind in kinds:
+        texts = [
+            (segments(text, policy.encoding), len(text), text, policy)
+            for policy in policies
+            if (text := _sample_text(kind, policy)) is not None
+        ]
+        count, length, text, policy = max(texts, key=lambda entry: entry[:2])
+        said = f"{length} characters, {count} segments, {count * cost} đ ({policy.encoding}), for {policy.id}: {text}"
+        if count > MANY_SEGMENTS:
+            hint = "shorten it, or set messages.encoding: unaccented (about a third of the segments)"
+            yield CheckResult(kind, "warning", said, hint)
+        else:
+            yield CheckResult(kind, "ok", said)
+
+
+def _sample_text(kind: str, policy: AgencyPolicy) -> str | None:
+    notice, now = policy.notices.get(kind), SystemClock().now()
     sample = Dossier(
         _SAMPLE_CODE,
         "Thẩm định",
@@ -122,16 +142,7 @@ def _texts(session: Session, policy: AgencyPolicy) -> Iterator[CheckResult]:
         due_at=now,
         received_at=now,
     )
-    for kind, notice in policy.notices.items():
-        text = render(notice, sample, policy)
-        count = segments(text, policy.encoding)
-        cost = f"{count} segments, {count * messages.cost_per_segment} đ each ({policy.encoding})"
-        said = f"{len(text)} characters, {cost}: {text}"
-        if count > MANY_SEGMENTS:
-            hint = "shorten it, or set messages.encoding: unaccented (about a third of the segments)"
-            yield CheckResult(kind, "warning", said, hint)
-        else:
-            yield CheckResult(kind, "ok", said)
+    return render(notice, sample, policy) if notice is not None else None
 
 
 # store, gateway, folders
@@ -154,16 +165,16 @@ def _store(session: Session) -> Iterator[CheckResult]:
 
 
 def _gateway(session: Session) -> Iterator[CheckResult]:
-    """What the gateway says of itself; nothing is sent."""
+    """What each gateway says of itself; nothing is sent."""
     settings = session.installation.settings
-    gateway = gateway_of(settings)
-    try:
-        yield from gateway.check()
-    except SmsdError as error:
-        yield CheckResult("gateway", "failed", error.message, error.hint)
-    finally:
-        gateway.close()
-    if settings.gateway.type != "spool" and settings.inbound is None:
+    for gateway in gateways_of(settings, session.installation.texts):
+        try:
+            yield from gateway.check()
+        except SmsdError as error:
+            yield CheckResult(gateway.name, "failed", error.message, error.hint)
+        finally:
+            gateway.close()
+    if settings.inbound is None and any(one.type in ("kannel", "http") for one in settings.gateway):
         hint = "add the section inbound to smsd.yaml: receipts alone tell delivered from accepted"
         yield CheckResult("receipts", "warning", "nothing listens for receipts", hint)
 
@@ -207,7 +218,10 @@ def _agencies(session: Session, named: Sequence[str]) -> list[Checked]:
 def _agency(session: Session, agency: str) -> list[CheckResult]:
     unset = session.installation.agencies[agency].unset
     if unset:
-        return [CheckResult("database", "failed", reason, "set it before the agency leaves off") for reason in unset]
+        return [
+            CheckResult("database", "failed", reason, "set it before the agency leaves off")
+            for reason in unset
+        ]
     plan = session.installation.plan(agency)
     reader = plan.open_reader()
     seconds = plan.timeout.total_seconds()

@@ -24,13 +24,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from smsd import __version__
 from smsd.adapters.store.engine import Database
-from smsd.core.errors import ConfigError, SmsdError, StoreError
-from smsd.logs import configure_for_terminal, described
+from smsd.core.errors import ConfigError, SmsdError, StoreError, described
+from smsd.logs import configure_for_terminal
 from smsd.wiring import Installation, System, open_database, read_installation
 
 DEFAULT_CONFIG = "/etc/smsd/smsd.yaml"
 FAULT, WRONG_USAGE = 1, 2
-_PIPED_WIDTH = 200
+_PIPED_WIDTH = 1000
+"""Columns where nobody sees them: what reads a pipe wants whole lines."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -113,7 +114,10 @@ class Session:
             table.add_column(column.lstrip("#"), justify="right" if right else "left", overflow="fold")
         for row in rows:
             table.add_row(*(_cell(value) for value in row))
-        self.out.print(table, markup=False, highlight=False)
+        with self.out.capture() as captured:
+            self.out.print(table, markup=False, highlight=False)
+        for line in captured.get().splitlines():
+            click.echo(line.rstrip())
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -149,12 +153,16 @@ def _plain(value: object) -> object:
 
 
 def become_owner_of(path: Path) -> None:
-    """As root, become the store's owner, so that no file is left behind that the daemon cannot write."""
-    owner = path.stat()
-    if os.geteuid() != 0 or owner.st_uid == 0:
+    """As root, become the store's owner (or its folder's), so that no file is left that the daemon cannot write."""
+    if os.geteuid() != 0:
         return
-    name = pwd.getpwuid(owner.st_uid).pw_name
-    os.initgroups(name, owner.st_gid)
+    owner = next(place for place in (path, *path.absolute().parents) if place.exists()).stat()
+    if owner.st_uid == 0:
+        return
+    try:
+        os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+    except KeyError:  # a number without a name, as in containers
+        os.setgroups([owner.st_gid])
     os.setgid(owner.st_gid)
     os.setuid(owner.st_uid)
 
@@ -175,25 +183,42 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            for problem in error.problems:
-                click.echo(str(problem), err=True)
-            ctx.exit(WRONG_USAGE)
-        except SmsdError as error:
-            click.echo(f"smsd: {error.message}", err=True)
-            if error.hint:
-                click.echo(f"  {error.hint}", err=True)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except BrokenPipeError:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # nobody reads on, as after `| head`
             ctx.exit(FAULT)
-        except SQLAlchemyError as error:
-            cause = described(error.orig if isinstance(getattr(error, "orig", None), Exception) else error)  # type: ignore[attr-defined]
-            click.echo(f"smsd: the state store failed: {cause['detail']}", err=True)
-            click.echo("  look at the disk's space and who else uses the file, then try again", err=True)
-            ctx.exit(FAULT)
-        except OSError as error:
-            click.echo(
-                f"smsd: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True
-            )
-            ctx.exit(FAULT)
+        except Exception as error:
+            for line in in_words(error):
+                click.echo(line, err=True)
+            ctx.exit(WRONG_USAGE if isinstance(error, ConfigError) else FAULT)
+
+
+def in_words(error: Exception) -> list[str]:
+    """What an error comes to for a person: what is wrong, and on a line of its own how to mend it."""
+    if isinstance(error, ConfigError):
+        lines = [str(problem) for problem in error.problems]
+        missing = [p for p in error.problems if p.key == "file" and not Path(p.path).exists()]
+        return lines + (["  write a starting configuration with: smsd init DIR"] if missing else [])
+    if isinstance(error, SmsdError):
+        return [f"smsd: {error.message}", *([f"  {error.hint}"] if error.hint else [])]
+    if isinstance(error, SQLAlchemyError):
+        cause = described(error.orig if isinstance(getattr(error, "orig", None), Exception) else error)  # type: ignore[attr-defined]
+        hint = "  look at the disk's space and who else uses the file, then try again"
+        return [f"smsd: the state store failed: {cause['detail']}", hint]
+    if isinstance(error, OSError):
+        place = f": {error.filename}" if error.filename else ""
+        lines = [f"smsd: {error.strerror or error}{place}"]
+        if isinstance(error, PermissionError):
+            lines.append("  run it as root (sudo smsd …), or as the user that runs the daemon")
+        return lines
+    said = described(error)
+    return [
+        f"smsd: a mistake in smsd itself: {said['error']}: {said['detail']} ({said['where']})",
+        "  nothing was left half done; please report it with this line",
+    ]
 
 
 def _set_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
@@ -225,6 +250,16 @@ def smsd() -> None:
     configure_for_terminal()
 
 
+def shared_options(function: Callable[..., Any], *, shows: bool) -> Callable[..., Any]:
+    """--config, and --json where something is shown."""
+    if not shows:
+        return _config(function)
+    as_json = click.option(
+        "--json", is_flag=True, help="Show a JSON document.", expose_value=False, callback=_set_json
+    )
+    return as_json(_config(function))
+
+
 def command(
     name: str, *, shows: bool = True, group: click.Group | None = None
 ) -> Callable[[_Command], click.Command]:
@@ -245,11 +280,6 @@ def command(
 
         run.__doc__ = function.__doc__
         run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-        decorated = _config(run)
-        if shows:
-            decorated = click.option(
-                "--json", is_flag=True, help="Show a JSON document.", expose_value=False, callback=_set_json
-            )(decorated)
-        return (group or smsd).command(name)(decorated)
+        return (group or smsd).command(name)(shared_options(run, shows=shows))
 
     return decorate

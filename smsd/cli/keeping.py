@@ -17,7 +17,10 @@ SHIPPED = Path(__file__).parent.parent / "shipped" / "config"
 @command("init", shows=False)
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 def init(session: Session, directory: Path) -> int:
-    """Write a starting configuration into DIR: smsd.yaml and a file for each pilot agency, all off."""
+    """Write a starting configuration into DIR.
+
+    smsd.yaml and a file for each of the 13 pilot agencies, all off. Nothing is overwritten.
+    """
     target = directory / "smsd.yaml"
     if target.exists() or (directory / "agencies").exists():
         click.echo(f"smsd: {directory} has a configuration already; nothing was changed", err=True)
@@ -36,7 +39,10 @@ def init(session: Session, directory: Path) -> int:
 @command("backup")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 def backup(session: Session, file: Path) -> int:
-    """Copy the state store into FILE while the daemon runs. A daemon started on the copy sends nothing old."""
+    """Copy the state store into FILE, also while it is in use.
+
+    A daemon started on the copy first records how all agencies are, and sends nothing old.
+    """
     session.untouched_database.backup(file, SystemClock().now())
     if session.as_json:
         session.print_json({"file": str(file), "bytes": file.stat().st_size})
@@ -47,7 +53,10 @@ def backup(session: Session, file: Path) -> int:
 
 @command("purge")
 def purge(session: Session) -> int:
-    """Blank and remove what is older than `retention` allows (the daemon does so every day)."""
+    """Remove what is older than `retention` allows.
+
+    Phone numbers and texts are blanked, later whole rows go. The daemon does so every day by itself.
+    """
     purged = session.system.upkeep.purge()
     if session.as_json:
         session.print_json({"blanked": purged.blanked, "forgotten": purged.forgotten, "files": purged.files})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
@@ -13,16 +13,22 @@ from smsd.cli.tracing import show_trace, trace_document
 from smsd.core.model import Mode
 from smsd.daemon_fact import DAEMON_FACT, SIGN_OF_LIFE
 
+SIGNS_MISSED = 6
+"""So many signs of life missed in a row mean that the daemon hangs."""
+
 
 @command("status")
 def status(session: Session) -> int:
-    """Show each agency's last good read, rows, lag, error and queue, the alarms, and whether the daemon runs."""
+    """Agencies, queue, alarms, and whether the daemon runs.
+
+    Each agency's last good read with its rows and lag, what is wrong with it, and what waits to be sent.
+    """
     document = _status_document(session)
     if session.as_json:
         session.print_json(document)
     else:
         _show_status(session, document)
-    failing = any(agency["error"] for agency in document["agencies"])
+    failing = any(agency["error"] for agency in document["agencies"]) or document["daemon"]["stalled"]
     return FAULT if failing or document["alarms"] or document["problems"] else 0
 
 
@@ -36,7 +42,7 @@ def _status_document(session: Session) -> dict[str, Any]:
             queue[state] = queue.get(state, 0) + count
     return {
         "daemon": _daemon_document(session),
-        "gateway": system.settings.gateway.type,
+        "gateway": ", ".join(one.name for one in system.settings.gateway),
         "queue": queue,
         "agencies": agencies,
         "alarms": [
@@ -50,11 +56,15 @@ def _status_document(session: Session) -> dict[str, Any]:
 def _daemon_document(session: Session) -> dict[str, Any]:
     fact = session.system.journal.facts([DAEMON_FACT]).get(DAEMON_FACT)
     told = json.loads(fact) if fact else {}
+    running = session.database.in_use()
+    turned = datetime.fromisoformat(told["at"]) if told else None
+    silent = turned is not None and session.now() - turned > timedelta(seconds=SIGNS_MISSED * SIGN_OF_LIFE)
     return {
-        "running": session.database.in_use(),
-        "pid": told.get("pid"),
+        "running": running,
+        "stalled": running and silent,
+        "pid": told.get("pid") if running else None,
         "version": told.get("version"),
-        "last_sign_of_life": told.get("at"),
+        "last_sign_of_life": turned,
         "sign_of_life_every_seconds": SIGN_OF_LIFE,
     }
 
@@ -85,19 +95,22 @@ def _agency_document(session: Session, id_: str, row: dict[str, Any] | None) -> 
 
 
 def _show_status(session: Session, document: dict[str, Any]) -> None:
-    daemon = document["daemon"]
-    state = f"running (pid {daemon['pid']})" if daemon["running"] else "not running"
-    session.print(f"daemon   {state}, smsd {daemon['version'] or '–'}")
-    waiting = (
-        ", ".join(f"{count} {state}" for state, count in sorted(document["queue"].items())) or "nothing waits"
+    session.print(f"daemon   {_daemon_in_words(session, document['daemon'])}")
+    session.print(
+        f"gateway  {document['gateway']}: {_queue_in_words(document['queue']) or 'nothing waits'}\n"
     )
-    session.print(f"gateway  {document['gateway']}: {waiting}\n")
     session.print_table(
-        ("agency", "mode", "last good read", "#lag", "#rows", "#bad", "queue", "error"),
+        ("agency", "mode", "last good read", "#lag", "#rows", "#bad", "state", "queue"),
         [_agency_cells(session, agency) for agency in document["agencies"]],
     )
-    for agency, problems in document["problems"].items():
-        session.print(f"\n{agency} is left out, its file is wrong:", style="red")
+    for agency in document["agencies"]:
+        if agency["error"]:
+            since = f"since {session.local(agency['error_since'])}, {agency['failures']} in a row"
+            session.print(f"\n{agency['id']} cannot be read ({since}):", style="red")
+            session.print(f"  {agency['error']}")
+            session.print(f"  tried again at {session.local(agency['next_attempt_at'])}")
+    for id_, problems in document["problems"].items():
+        session.print(f"\n{id_}: its file is wrong:", style="red")
         for problem in problems:
             session.print(f"  {problem}")
     for alarm in document["alarms"]:
@@ -106,8 +119,26 @@ def _show_status(session: Session, document: dict[str, Any]) -> None:
             session.print(f"  {alarm['hint']}")
 
 
+def _daemon_in_words(session: Session, daemon: dict[str, Any]) -> str:
+    if daemon["stalled"]:
+        seen = session.local(daemon["last_sign_of_life"])
+        return f"hangs: no sign of life since {seen} (pid {daemon['pid']}); systemctl restart smsd"
+    if daemon["running"]:
+        return f"running (pid {daemon['pid']}), smsd {daemon['version']}"
+    if daemon["last_sign_of_life"] is None:
+        return "not running"
+    return f"not running; the last sign of life was at {session.local(daemon['last_sign_of_life'])}"
+
+
+def _queue_in_words(queue: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(queue.items()))
+
+
 def _agency_cells(session: Session, agency: dict[str, Any]) -> tuple[object, ...]:
-    lag = agency["lag_seconds"]
+    lag, off = agency["lag_seconds"], agency["mode"] is Mode.OFF
+    state = (
+        "" if off else "faulty" if agency["error"] else "good" if agency["last_good_at"] else "not read yet"
+    )
     return (
         agency["id"],
         agency["mode"],
@@ -115,15 +146,18 @@ def _agency_cells(session: Session, agency: dict[str, Any]) -> tuple[object, ...
         "–" if lag is None else str(timedelta(seconds=int(lag))),
         agency["rows"] if agency["rows"] is not None else "–",
         agency["bad_rows"] or "",
-        ", ".join(f"{count} {state}" for state, count in sorted(agency["queue"].items())),
-        agency["error"] or "",
+        state,
+        _queue_in_words(agency["queue"]),
     )
 
 
 @command("trace")
 @click.argument("dossier_code", metavar="DOSSIER_CODE")
 def trace(session: Session, dossier_code: str) -> int:
-    """Show all that was seen, decided (why, or why not) and sent for one dossier."""
+    """All that was seen, decided and sent for one dossier.
+
+    Why a message was made, or why not, and what became of it. The number is masked.
+    """
     found = session.system.views.trace(dossier_code.strip())
     if not found:
         if session.as_json:
@@ -146,7 +180,10 @@ def trace(session: Session, dossier_code: str) -> int:
 @command("lookup")
 @click.argument("text", metavar='"MCKH CODE"')
 def lookup(session: Session, text: str) -> int:
-    """Show what a citizen who sends TEXT to 9029 is answered; nothing is recorded or counted."""
+    """What a citizen who sends this to 9029 is answered.
+
+    Nothing is recorded or counted.
+    """
     answer = session.system.lookups.look_up(text)
     if session.as_json:
         session.print_json(

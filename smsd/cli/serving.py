@@ -23,11 +23,11 @@ def run(session: Session, once: bool) -> int:
     from smsd.daemon import run_daemon, run_once  # noqa: PLC0415 - the other commands start faster without it
 
     configure_for_daemon()
-    store = Database(session.installation.settings.store.get_secret_value())
-    if store.path is not None and store.path.exists():
+    installation = session.installation  # read before the secrets may be out of reach
+    store = Database(installation.settings.store.get_secret_value())
+    if store.path is not None:
         become_owner_of(store.path)
-    serve = run_once if once else run_daemon
-    status = serve(session.config, os.environ)
+    status = run_once(installation) if once else run_daemon(installation, os.environ)
     _leave(status)
     return status
 
@@ -51,7 +51,10 @@ def _leave(status: int) -> None:
     "--keep", type=click.Path(path_type=Path), metavar="DIR", help="Keep everything in this new folder."
 )
 def demo(session: Session, days: int, dossiers: int, seed: int, keep: Path | None) -> int:
-    """Live a working day of the 13 agencies on embedded databases, at high speed."""
+    """A working day of the 13 agencies, at high speed.
+
+    On embedded databases made for it; messages go into files.
+    """
     from smsd.demo.show import show_demo  # noqa: PLC0415 - the other commands start faster without it
 
     return show_demo(session, days=days, dossiers=dossiers, seed=seed, keep=keep)

@@ -1,21 +1,42 @@
-"""The `gateway` section: one class for each `type`. Another gateway is another class, named in the union."""
+"""The `gateway` section: one class for each `type`, and several gateways in order of preference.
+
+Another gateway is another class, named in the union. What each must have besides its own keys: ``type``, ``name`` (its
+receipts come to `/receipts/<name>`), ``rate`` and ``failover_after``.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from smsd.config.addresses import Folder, HttpUrl
-from smsd.config.http.description import HttpSettings
-from smsd.config.sections import Section
-from smsd.config.values import Name, Rate, Secret, Switch, choice_from, parsed_by, text_from, whole_from
+from smsd.config.http.description import FAILOVER_AFTER, HttpSettings
+from smsd.config.http.reading import gateway_name_from
+from smsd.config.sections import Section, default
+from smsd.config.values import (
+    Duration,
+    Name,
+    Rate,
+    Secret,
+    Switch,
+    Wrong,
+    choice_from,
+    parsed_by,
+    text_from,
+    whole_from,
+)
+
+GatewayName = Annotated[str, parsed_by(gateway_name_from)]
 
 
 class SpoolSettings(Section):
     """Messages are written to files and go nowhere."""
 
     type: Literal["spool"]
+    name: GatewayName = "spool"
+    failover_after: Duration = default(FAILOVER_AFTER)
     directory: Folder
     rate: Rate = None
 
@@ -24,6 +45,8 @@ class KannelSettings(Section):
     """Kannel's sendsms. ``connections`` is how many messages may be under way at once."""
 
     type: Literal["kannel"]
+    name: GatewayName = "kannel"
+    failover_after: Duration = default(FAILOVER_AFTER)
     url: HttpUrl
     username: Name
     password: Secret
@@ -39,6 +62,8 @@ class SmppSettings(Section):
     """
 
     type: Literal["smpp"]
+    name: GatewayName = "smpp"
+    failover_after: Duration = default(FAILOVER_AFTER)
     host: Name
     port: Annotated[int, parsed_by(whole_from(1, 65535))] = 2775
     system_id: Name
@@ -57,3 +82,21 @@ class SmppSettings(Section):
 GatewaySettings = Annotated[
     SpoolSettings | KannelSettings | SmppSettings | HttpSettings, Field(discriminator="type")
 ]
+
+
+def _as_several(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _told_apart(gateways: Sequence[Any]) -> Sequence[Any]:
+    if not gateways:
+        raise Wrong("names no gateway, accepted: one, or several in order of preference")
+    names = [gateway.name for gateway in gateways]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Wrong(f"has several gateways named {twice[0]}, accepted: a name of its own for each (name: …)")
+    return gateways
+
+
+Gateways = Annotated[tuple[GatewaySettings, ...], BeforeValidator(_as_several), AfterValidator(_told_apart)]
+"""One gateway, or a list of them: the first that is well is used."""

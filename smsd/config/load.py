@@ -60,6 +60,7 @@ def read_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     review.note(review.document.unset)
     _fill_in_secret(review, Sources(path.parent, environ))
     _look_for_agencies(review, path.parent.absolute())
+    _look_for_listener(review)
     review.note_names(review.data, defaults.POSITIONS.keys(), defaults.NOTICES.keys())
     return review.concluded(review.validated(Settings, review.data, {"folder": path.parent}))
 
@@ -72,6 +73,15 @@ def _fill_in_secret(review: _Review, sources: Sources) -> None:
     expansion = expand(defaults.SECRET, sources)
     review.note((("inbound", "secret"), message) for message in expansion.unset)
     review.data["inbound"] = {**inbound, "secret": expansion.text}
+
+
+def _look_for_listener(review: _Review) -> None:
+    """Content providers call in: without `inbound` they would find nobody."""
+    lookup = review.data.get("lookup")
+    providers = lookup.get("providers") if isinstance(lookup, dict) else None
+    if isinstance(providers, dict) and providers and "inbound" not in review.data:
+        message = "has providers whom nobody listens to, accepted: an inbound section besides"
+        review.note([(("lookup", "providers"), message)], at_key=True)
 
 
 def _look_for_agencies(review: _Review, beside: Path) -> None:
@@ -221,12 +231,17 @@ class _Review:
         except ValidationError as error:
             errors = error.errors(include_url=False)
         for one in errors:
-            location = location_of(one)
+            location = self._placed(location_of(one))
             if self.usable(location) or one["type"] == "extra_forbidden":
                 shown = location not in self.document.filled
                 at_key = one["type"] == "extra_forbidden"
                 self.note([(location, sentence_of(one, model, may_quote=shown))], at_key=at_key)
         return None
+
+    def _placed(self, location: Location) -> Location:
+        """A gateway that stands alone has no place in a list."""
+        alone = location[:2] == ("gateway", 0) and not isinstance(self.data.get("gateway"), list)
+        return (*location[:1], *location[2:]) if alone else location
 
     def note_names(self, data: Mapping[str, Value], positions: Iterable[str], notices: Iterable[str]) -> None:
         """Positions need lawful names; notices, and what an apology is not sent for, must name positions."""

@@ -29,7 +29,7 @@ _REQUIRED = {
     "url": "the gateway's address",
     "username": "the account's name",
     "password": "the account's password, better ${credential:NAME}",
-    "secret": "a long random text, better ${credential:inbound}",
+    "secret": "the secret agreed upon with the provider, better ${credential:NAME}",
     "text": "the message's text",
     "command": "a command line",
 }
@@ -42,17 +42,13 @@ _SENTENCES = {
 
 
 def location_of(error: ErrorDetails) -> Location:
-    """Where in the file an error is; pydantic names the chosen gateway's type besides."""
+    """Where in the file an error is, a gateway always by its place in the list; pydantic names its type besides."""
     location = error["loc"][:-1] if error["loc"][-1:] == ("[key]",) else error["loc"]
-    return (
-        (*location[:1], *location[2:])
-        if location[:1] == (_TAGGED,) and len(location) > 1
-        else _own(error, location)
-    )
-
-
-def _own(error: ErrorDetails, location: Location) -> Location:
-    return (_TAGGED, "type") if error["type"].startswith("union_tag") else location
+    if location[:1] != (_TAGGED,) or len(location) < 2:
+        return location
+    if error["type"].startswith("union_tag"):
+        return (*location[:2], "type")
+    return (*location[:2], *location[3:])
 
 
 def sentence_of(error: ErrorDetails, model: type[BaseModel], *, may_quote: bool) -> str:
@@ -98,10 +94,11 @@ def _quoted(error: ErrorDetails) -> str:
 def _siblings(model: type[BaseModel], location: Location) -> set[str]:
     """The keys that are accepted where an unknown one stands."""
     for place, part in enumerate(location[:-1]):
-        field = model.model_fields.get(str(part))
+        named = {field.alias or name: field for name, field in model.model_fields.items()}
+        field = named.get(str(part))
         inner = list(_models_in(field.annotation)) if field is not None else []
         if inner:
-            tag = location[place + 1]
+            tag = next((after for after in location[place + 1 :] if isinstance(after, str)), None)
             model = next((one for one in inner if tag in _types_of(one)), inner[0])
     return {field.alias or name for name, field in model.model_fields.items()}
 

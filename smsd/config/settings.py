@@ -29,7 +29,8 @@ from smsd.config.addresses import (
     database_url_from,
     listen_from,
 )
-from smsd.config.gateways import GatewaySettings
+from smsd.config.gateways import Gateways
+from smsd.config.lookups import LookupProviders
 from smsd.config.sections import Section, default
 from smsd.config.values import (
     Duration,
@@ -44,6 +45,7 @@ from smsd.config.values import (
     Switch,
     Template,
     TimeOfDay,
+    WhereGiven,
     Wrong,
     choice_from,
     delimiter_from,
@@ -68,16 +70,6 @@ class PollingSettings(Section):
     interval: Duration = default("60s")
     timeout: Duration = default("30s")
     workers: Annotated[int, parsed_by(whole_from(1, 256))] = 8
-
-
-def _given(value: object) -> object:
-    if value is None:
-        raise Wrong("is empty, accepted: a value, or no such key")
-    return value
-
-
-WhereGiven = BeforeValidator(_given)
-"""The mark of an optional key that means something by its absence: it cannot be given empty."""
 
 
 class PositionSettings(Section):
@@ -174,7 +166,7 @@ class InboundSettings(Section):
 
 
 class LookupSettings(Section):
-    """The answers to citizens' look-ups."""
+    """The answers to citizens' look-ups, and who hands them on besides the gateways."""
 
     keyword: Annotated[str, parsed_by(keyword_from)] = defaults.KEYWORD
     answer: Template = default(defaults.ANSWER)
@@ -182,6 +174,7 @@ class LookupSettings(Section):
     wrong_syntax: Annotated[str, parsed_by(template_from(()))] = default(defaults.WRONG_SYNTAX)
     too_many: Annotated[str, parsed_by(template_from(()))] = default(defaults.TOO_MANY)
     per_number: Annotated[Limit, parsed_by(limit_from)] = default("20/1h")
+    providers: LookupProviders = default({})
 
     @model_validator(mode="before")
     @classmethod
@@ -237,7 +230,7 @@ class Settings(Section):
     positions: Annotated[dict[str, PositionSettings], BeforeValidator(_positions_merged)] = default({})
     notices: Notices = default({})
     messages: MessageSettings = default({})
-    gateway: GatewaySettings
+    gateway: Gateways
     inbound: InboundSettings | None = None
     lookup: LookupSettings = default({})
     reconciliation: ReconciliationSettings = default({})

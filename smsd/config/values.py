@@ -275,11 +275,20 @@ def view_from(value: object) -> str:
     return view
 
 
+def given_from(value: object) -> object:
+    """Anything but nothing."""
+    if value is None:
+        raise Wrong("is empty, accepted: a value, or no such key")
+    return value
+
+
 def parsed_by(parser: Callable[..., Any]) -> BeforeValidator:
     """The mark of a field whose values a parser of this module reads."""
     return BeforeValidator(parser)
 
 
+WhereGiven = parsed_by(given_from)
+"""The mark of an optional key that means something by its absence: it cannot be given empty."""
 Duration = Annotated[timedelta, parsed_by(duration_from())]
 DurationOrNone = Annotated[timedelta, parsed_by(duration_from(zero=True))]
 """A duration that may be ``0s``."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
+from smsd.core.lookups import LookupOutcome
 from smsd.core.model import (
     APOLOGY,
     FAILED,
@@ -129,6 +130,16 @@ class LookupCount:
 
     agency: str | None
     procedure_code: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoadCount:
+    """How many look-ups of one day came by a road and were answered so; by them roads are settled."""
+
+    day: date
+    road: str
+    outcome: LookupOutcome
     count: int
 
 

@@ -32,6 +32,15 @@ class LookupOutcome(StrEnum):
     TOO_MANY = "too_many"
 
 
+class Road(StrEnum):
+    """By which road a look-up came: each is settled with whom it belongs to, and has ids of its own."""
+
+    PLAIN = "plain"
+    SMPP = "smpp"
+    ONEPAY = "1pay"
+    ESMS = "esms"
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """The codes a citizen may have meant: ``exact`` ones in the order to try them, then ``folded`` ones."""

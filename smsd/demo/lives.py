@@ -85,6 +85,9 @@ class Storyteller:
         for day in self._days:
             for _ in range(max(1, dossiers // 10)):
                 self._received(population, day)
+            for _ in range(max(1, dossiers // 150)):
+                self._brought_in_late(population, day)
+                self._ready_after_all(population, day)
         population.changes.sort()
         return population
 
@@ -127,6 +130,8 @@ class Storyteller:
             self._ask_for_supplement(population, row, at)
         elif chance < 0.47:
             self._ready_by_mistake(population, row, at)
+        elif chance < 0.475:
+            self._over_the_counter(population, row, at)
         elif chance < 0.49:
             self._change(population, row, at, step=WITHDRAWN, status=None)
         elif chance < 0.51:
@@ -148,8 +153,30 @@ class Storyteller:
     def _ready_by_mistake(self, population: Population, row: Row, at: datetime) -> None:
         """A clerk takes the wrong step; some notice at once (nothing is sent), some after the text has left."""
         self._change(population, row, at, step=READY)
-        noticed = at + timedelta(minutes=self._random.choice((6, 6, 45)))
+        noticed = at + timedelta(minutes=self._random.choice((12, 12, 45)))
         self._change(population, row, noticed, step=REVIEW)
+
+    def _ready_after_all(self, population: Population, day: date) -> None:
+        """Taken back after the text has left, and ready again within the hour: the citizen knows already."""
+        at = self._moment(day)
+        row = self._row(at - timedelta(days=3), self._appointment(at), SIGNING, IN_WORK)
+        population.standing.append(row)
+        for minutes, step in ((0, READY), (25, REVIEW), (40, READY)):
+            moment = at + timedelta(minutes=minutes)
+            self._change(
+                population, row, moment, step=step, resolved_at=_text(moment) if step == READY else None
+            )
+
+    def _over_the_counter(self, population: Population, row: Row, at: datetime) -> None:
+        """Resolved and handed over in one go: nobody needs a message, the report shows that there was none."""
+        self._change(population, row, at, step=HANDED_OVER, status=DONE, resolved_at=_text(at))
+
+    def _brought_in_late(self, population: Population, day: date) -> None:
+        """Ready for weeks, entered into the software only now: too old to be news."""
+        at = self._moment(day)
+        resolved = at - timedelta(days=self._random.randint(35, 60))
+        row = self._row(resolved - timedelta(days=5), resolved, READY, DONE, resolved)
+        population.changes.append(Change(at, _code(row), row))
 
     # parts
 

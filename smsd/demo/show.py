@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections import Counter
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smsd.cli.frame import FAULT, Session
+from smsd.config.gateways import SpoolSettings
+from smsd.config.settings import Settings
 from smsd.core.figures import ALL
 from smsd.demo.day import Play
 from smsd.demo.lives import working_days
+from smsd.demo.network import DemoNetwork
 from smsd.demo.stage import DemoClock, Stage, set_up
 from smsd.logs import configure_for_daemon
 from smsd.wiring import System, open_database, read_installation
@@ -45,11 +49,12 @@ def _play(session: Session, stage: Stage, seed: int) -> dict[str, Any]:
     installation = read_installation(stage.config, {})
     database = open_database(installation.settings)
     clock = DemoClock(stage.begins)
-    system = System(installation, database, clock=clock)
+    network = _network(installation.settings)
+    system = System(installation, database, clock=clock, gateway=network)
     database.lock()
     try:
         system.take_part()
-        play = Play(stage, system, clock, seed)
+        play = Play(stage, system, network, clock, seed)
         _with_progress(session, play)
         return _document(stage, system, play)
     finally:
@@ -57,6 +62,18 @@ def _play(session: Session, stage: Stage, seed: int) -> dict[str, Any]:
         database.close()
         for agency in stage.agencies.values():
             agency.close()
+
+
+def _network(settings: Settings) -> DemoNetwork:
+    if not isinstance(settings.gateway[0], SpoolSettings):
+        raise TypeError("the demonstration's gateway is a spool")
+    messages = settings.messages
+    return DemoNetwork(
+        settings.gateway[0].directory,
+        sender=messages.sender,
+        zone=settings.zone,
+        number_format=messages.number_format,
+    )
 
 
 def _with_progress(session: Session, play: Play) -> None:
@@ -82,7 +99,8 @@ def _document(stage: Stage, system: System, play: Play) -> dict[str, Any]:
         "kinds": kinds,
         "agencies": [row for row in rows if row["procedure_code"] == ALL and row["agency"] != ALL],
         "total": [row for row in rows if row["agency"] == ALL],
-        "not_sent": _not_sent(stage.folder / "smsd.db"),
+        "not_delivered": _not_delivered(stage.folder / "smsd.db"),
+        "exceptions": _listed(system, stage),
         "lookups": play.lookups,
         "files": {
             "spool": str(stage.folder / "spool" / f"{day}.jsonl"),
@@ -95,13 +113,13 @@ def _document(stage: Stage, system: System, play: Play) -> dict[str, Any]:
     }
 
 
-def _not_sent(store: Path) -> list[dict[str, Any]]:
-    """Why messages were made and not sent, and how often, from the store the daemon leaves."""
+def _not_delivered(store: Path) -> list[dict[str, Any]]:
+    """Why messages were made and not delivered, and how often, from the store the daemon leaves."""
     connection = sqlite3.connect(f"file:{store}?mode=ro", uri=True)
     try:
         query = (
             "SELECT kind, state, coalesce(reason, ''), count(*) FROM messages "
-            "WHERE state NOT IN ('delivered', 'accepted') GROUP BY 1, 2, 3 ORDER BY 4 DESC"
+            "WHERE state != 'delivered' GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3"
         )
         return [
             {"kind": kind, "state": state, "reason": reason, "messages": count}
@@ -109,6 +127,12 @@ def _not_sent(store: Path) -> list[dict[str, Any]]:
         ]
     finally:
         connection.close()
+
+
+def _listed(system: System, stage: Stage) -> dict[str, int]:
+    """How many dossiers are listed for a person to look at, by reason."""
+    rows = system.reports.exception_rows(stage.days[0], stage.days[-1])
+    return dict(Counter(str(row["reason"]) for row in rows).most_common())
 
 
 def _show(session: Session, document: dict[str, Any]) -> None:
@@ -119,18 +143,19 @@ def _show(session: Session, document: dict[str, Any]) -> None:
         "#received",
         "#resolved",
         *(f"#{kind}" for kind in kinds),
-        "#suppressed",
-        "#superseded",
+        "#unexplained",
         "#segments",
         "#cost đ",
     )
     rows = [_agency_cells(row, kinds) for row in (*document["agencies"], *document["total"])]
     session.print_table(header, rows)
-    session.print("\nMade and not sent, and why", style="bold")
+    session.print("\nMade and not delivered, and why", style="bold")
     session.print_table(
         ("notice", "state", "reason", "#messages"),
-        [(n["kind"], n["state"], n["reason"], n["messages"]) for n in document["not_sent"]],
+        [(n["kind"], n["state"], n["reason"], n["messages"]) for n in document["not_delivered"]],
     )
+    listed = ", ".join(f"{count} {reason}" for reason, count in document["exceptions"].items())
+    session.print(f"\nListed for a person to look at: {listed}")
     session.print(f"\nLook-ups answered: {document['lookups']}")
     session.print("\nLook at", style="bold")
     files = document["files"]
@@ -141,17 +166,13 @@ def _show(session: Session, document: dict[str, Any]) -> None:
 
 def _agency_cells(row: dict[str, Any], kinds: list[str]) -> tuple[object, ...]:
     told = [f"{row[f'{kind}_made']} / {row[f'{kind}_delivered']}" for kind in kinds]
-    suppressed, superseded = (
-        sum(row[f"{kind}_{what}"] for kind in kinds) for what in ("suppressed", "superseded")
-    )
-    name = "all agencies" if row["agency"] == ALL else row["agency_name"]
+    name = "all agencies" if row["agency"] == ALL else row["agency"]
     return (
         name,
-        row["received"],
-        row["resolved"],
+        "–" if row["received"] is None else row["received"],
+        "–" if row["resolved"] is None else row["resolved"],
         *told,
-        suppressed,
-        superseded,
+        "–" if row["unexplained"] is None else row["unexplained"],
         row["segments"],
         row["cost"],
     )

@@ -15,7 +15,7 @@ from smsd.demo.agency import VIEW, DemoAgency
 from smsd.demo.lives import Storyteller
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
-INTERVAL = timedelta(minutes=5)
+INTERVAL = timedelta(minutes=10)
 SHIPPED = Path(__file__).parent.parent / "shipped" / "config"
 LARGEST_SHARE = 4
 """The largest agency has this many times the dossiers of the smallest."""
@@ -73,6 +73,7 @@ def _pilot_agencies() -> dict[str, dict[str, object]]:
             "short_name": agency.short_name or agency.name,
             "mode": "live",
             "view": VIEW,
+            "same_day": agency.same_day,
         }
         for id_, agency in files.agencies.items()
     }

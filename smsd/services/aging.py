@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from smsd.core.clock import Clock
@@ -29,12 +29,14 @@ class Aging:
         *,
         policy_of: PolicyOf,
         monotonic: Callable[[], float] = time.monotonic,
+        beside: Collection[str] = (),
     ) -> None:
         self._store = store
         self._gateway = gateway
         self._clock = clock
         self._policy_of = policy_of
         self._monotonic = monotonic
+        self._beside = beside
 
     def age(self, unknown_after: timedelta) -> None:
         """Expire what is too old, let `accepted` become final, ask after or send again what is unknown."""
@@ -55,7 +57,10 @@ class Aging:
         until = now if safe else now - unknown_after
         with self._store.looking() as tx:
             waiting = tx.in_state(
-                MessageState.UNKNOWN, until=until, possible_duplicate=None if safe else False
+                MessageState.UNKNOWN,
+                until=until,
+                possible_duplicate=None if safe else False,
+                beside=self._beside,
             )
         asked = self._ask(waiting)
         if not asked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -49,14 +49,21 @@ class Delivery:
         *,
         policy_of: PolicyOf,
         monotonic: Callable[[], float] = time.monotonic,
+        beside: Collection[str] = (),
     ) -> None:
+        """``beside``: the other gateways, whose messages with a lost answer are theirs."""
+        self.may_send: Callable[[datetime], bool] = lambda _now: True
+        """Whether it is this gateway's turn to send."""
+        self._beside = frozenset(beside)
         self._store = store
         self.gateway = gateway
         self._clock = clock
         self._policy_of = policy_of
         self._link = Link(gateway, rules, alarms, monotonic)
         self._receipts = Receipts(store, clock)
-        self._aging = Aging(store, gateway, clock, policy_of=policy_of, monotonic=monotonic)
+        self._aging = Aging(
+            store, gateway, clock, policy_of=policy_of, monotonic=monotonic, beside=self._beside
+        )
         self._answers: queue.SimpleQueue[tuple[str, Outcome] | None] = queue.SimpleQueue()
         self._under_way: dict[str, Message] = {}
         self._unrecorded: list[tuple[Message, Outcome]] = []
@@ -150,13 +157,18 @@ class Delivery:
         """Whether the gateway's last answers were faults of its own or of the account."""
         return self._link.in_trouble
 
+    @property
+    def trouble_since(self) -> datetime | None:
+        """Since when the gateway's answers have been faults."""
+        return self._link.trouble_since
+
     # the pump
 
     def pump(self, wait: float = 0.0) -> bool:
         """Record answers, claim what may go and hand it over. Returns whether anything was done."""
         self._collect(wait)
         now = self._clock.now()
-        room = self._link.room(len(self._under_way), now)
+        room = self._link.room(len(self._under_way), now) if self.may_send(now) else 0
         answered = len(self._unrecorded)
         if not answered and (room == 0 or not self._store.anything_to_do(now)):
             return False
@@ -172,7 +184,7 @@ class Delivery:
     def _claim(self, tx: OutboxTx, room: int, now: datetime) -> list[Message]:
         if room == 0:
             return []
-        return tx.claim(now, room, self.gateway.name, segments=self._link.budget())
+        return tx.claim(now, room, self.gateway.name, segments=self._link.budget(), beside=self._beside)
 
     def _hand_over(self, claimed: Sequence[Message], now: datetime) -> None:
         self._under_way.update((message.id, message) for message in claimed)
@@ -222,7 +234,9 @@ class Delivery:
     def _change_for(self, message: Message, outcome: Outcome, now: datetime) -> Change:
         after = after_outcome(outcome.verdict)
         wait = timedelta(0)
-        if outcome.verdict is Verdict.RETRY:
+        if (
+            outcome.verdict is Verdict.RETRY and not self._beside
+        ):  # else the link rests, and another may have it
             wait = backoff(message.attempts, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
         reference = clean_text(outcome.reference)[:_LONGEST_REFERENCE] if outcome.reference else None
         return Change(
@@ -237,6 +251,8 @@ class Delivery:
             final=after in (MessageState.DELIVERED, MessageState.REJECTED),
             handed_over=outcome.verdict in (Verdict.ACCEPTED, Verdict.DELIVERED),
             failed_try=outcome.verdict is Verdict.ACCOUNT,
+            # one that had a gateway when it was claimed may have been taken by it in an earlier try
+            unbound=outcome.verdict in (Verdict.RETRY, Verdict.ACCOUNT) and message.gateway is None,
         )
 
     def _review(self, tx: OutboxTx, ids: Sequence[str], now: datetime) -> None:

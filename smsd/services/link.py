@@ -91,6 +91,8 @@ class Link:
         self._proven = False
         self._failures = 0
         self._refusals = 0
+        self.trouble_since: datetime | None = None
+        """Since when no answer has shown that the link is well."""
         self._resume_at: datetime | None = None
         self._rest = timedelta(0)
         self._news: Callable[[], None] | None = None
@@ -151,6 +153,7 @@ class Link:
             self._refusals += 1
         if verdict is Verdict.REJECTED:
             self._failures = 0
+            self.trouble_since = self.trouble_since if self.stopped else None
         if self.stopped or verdict is Verdict.ACCOUNT or self._refusals >= REFUSALS_THAT_STOP:
             self._stop(outcome, now)
         elif verdict in (Verdict.RETRY, Verdict.UNKNOWN):
@@ -166,6 +169,7 @@ class Link:
         if self.stopped:
             log.info("link_recovered", gateway=self._name)
         self._proven, self.stopped = True, False
+        self.trouble_since = None
         self._failures = self._refusals = 0
         self._resume_at = None
         self._news = self._clear
@@ -177,6 +181,7 @@ class Link:
         if self._rests(now) and outcome.retry_after is None:
             return  # one of several under way when the fault began: counted already
         self._failures += 1
+        self.trouble_since = self.trouble_since or now
         wait = backoff(self._failures, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
         if outcome.retry_after is not None:
             asked = timedelta(
@@ -196,6 +201,7 @@ class Link:
         if not self.stopped:
             log.error("link_stopped", gateway=self._name, code=outcome.code, detail=outcome.detail)
         self.stopped, self._proven = True, False
+        self.trouble_since = self.trouble_since or now
         self._alarm(
             f"gateway {self._name} is stopped: {outcome.code} {outcome.detail}".strip(),
             "mend account, sender or address, then: systemctl reload smsd (one is tried every 10 minutes)",

@@ -20,7 +20,7 @@ from typing import Protocol
 import structlog
 
 from smsd.core.clock import Clock
-from smsd.core.lookups import Candidates, LookupOutcome, candidates, is_late, number_key, parse
+from smsd.core.lookups import Candidates, LookupOutcome, Road, candidates, is_late, number_key, parse
 from smsd.core.model import Mode, Tracked
 from smsd.core.names import clean_text
 from smsd.core.notices import render
@@ -54,8 +54,9 @@ class LookupRules:
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """One look-up as recorded, by what it was answered."""
+    """One look-up as recorded, by what it was answered. ``provider_id`` is one among those of its road."""
 
+    road: Road
     provider_id: str | None
     at: datetime
     number_digest: str
@@ -84,8 +85,8 @@ class LookupStore(Protocol):
     def find(self, codes: Candidates, agencies: Sequence[str]) -> tuple[str, Tracked] | None:
         """The agency and dossier of the first candidate found; of several the one received last."""
 
-    def previous_answer(self, provider_id: str) -> str | None:
-        """What an earlier call with this id was answered."""
+    def previous_answer(self, road: Road, provider_id: str) -> str | None:
+        """What an earlier call with this id on this road was answered."""
 
     def asked_since(self, number_digest: str, since: datetime) -> list[datetime]:
         """When a number asked after an instant, without what was refused as too many."""
@@ -123,7 +124,7 @@ class LookupService:
         provider_id = clean_text(request.id)[:_LONGEST_ID] if request.id else None
         with self._lock:
             if provider_id:
-                known = self._answered_before(provider_id)
+                known = self._answered_before(request.road, provider_id)
                 if known is not None:
                     return known
             inquiry = self._judge(request, provider_id or None, self._next_instant())
@@ -139,11 +140,11 @@ class LookupService:
         """Write what is still to be written."""
         self._recorder.shutdown(wait=True)
 
-    def _answered_before(self, provider_id: str) -> str | None:
+    def _answered_before(self, road: Road, provider_id: str) -> str | None:
         for inquiry in self._unwritten.values():
-            if inquiry.provider_id == provider_id:
+            if (inquiry.road, inquiry.provider_id) == (road, provider_id):
                 return inquiry.answer
-        return self._store.previous_answer(provider_id)
+        return self._store.previous_answer(road, provider_id)
 
     def _standing_answer(self, inquiry: Inquiry, written: Future[str]) -> str:
         """The recorded answer (another host may have been first), or ours if the store's writer is busy or broken."""
@@ -169,6 +170,7 @@ class LookupService:
         else:
             answer = self._find(request.text, now)
         return Inquiry(
+            road=request.road,
             provider_id=provider_id,
             at=now,
             number_digest=digest,

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from smsd.core import rows
+from smsd.core.lookups import Road
 from smsd.core.model import MessageState, Outcome, PartReceipt, Reason, Receipt, ReceiptVerdict
 
 VIEW_COLUMNS = rows.VIEW_COLUMNS
@@ -100,6 +101,24 @@ class Connecting(Protocol):
         """Connect, though nothing is to be sent yet."""
 
 
+@runtime_checkable
+class Polled(Protocol):
+    """A gateway whose provider can be asked what became of messages, by the ids it gave them."""
+
+    name: str
+
+    @property
+    def poll_interval(self) -> float | None:
+        """Seconds between turns of asking; None if this provider is not asked."""
+
+    def poll_receipts(self, ids: Sequence[str], stop: Callable[[], bool]) -> list[PartReceipt]:
+        """What became of messages by the provider's ids; nothing for those it says nothing of.
+
+        ``stop`` is called before each id and ends the asking when it is true. A fault ends it too; what was told till
+        then is returned.
+        """
+
+
 class ReceiptParser(Protocol):
     """Turns a provider's callback into a receipt. One that has a `Reply` named ``reply`` is answered with it."""
 
@@ -147,11 +166,12 @@ class PartReceiptSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LookupRequest:
-    """A text sent to 9029. ``id`` is the provider's id of it, by which repeats are told."""
+    """A text sent to 9029. ``id`` is the provider's id of it, by which repeats on the same road are told."""
 
     number: str
     text: str
     id: str | None
+    road: Road = Road.PLAIN
 
 
 class LookupDesk(Protocol):
@@ -248,7 +268,7 @@ class Change:
     """A new state for a message, valid only if it is still in ``before`` and has not ended.
 
     ``phone`` is the number of the latest good read where it is another; ``failed_try`` takes back the try that was
-    counted when the message was claimed.
+    counted when the message was claimed; ``unbound``: the gateway surely did not take it, so that another may.
     """
 
     message_id: str
@@ -265,6 +285,7 @@ class Change:
     failed_try: bool = False
     reason: Reason | None = None
     phone: str | None = None
+    unbound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

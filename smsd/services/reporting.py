@@ -23,6 +23,7 @@ from smsd.core.figures import (
     Line,
     ProcedureDay,
     ReportAgency,
+    RoadCount,
     cells_of,
     exception_cells,
     kinds_in_order,
@@ -62,6 +63,9 @@ class ReportStore(Protocol):
     def exceptions(self, day: date) -> list[ExceptionRow]:
         """What a person should look at, by agency and time."""
 
+    def lookups_by_road(self, day: date) -> list[RoadCount]:
+        """The look-ups answered on a day by road and outcome, repeats counted once."""
+
     def changed_days(self, since: datetime) -> list[date]:
         """The days of whose messages some changed state since an instant: their reports are out of date."""
 
@@ -79,6 +83,7 @@ class Report:
     """The agencies' names by id."""
     cost_per_segment: int
     zone: tzinfo
+    lookups: Sequence[RoadCount] = ()
     provisional: bool = False
     """Whether the day is not over: the page says so."""
 
@@ -179,6 +184,7 @@ class ReportService:
             agencies={agency.id: agency.name for agency in agencies},
             cost_per_segment=self._settings.cost_per_segment,
             zone=self._settings.zone,
+            lookups=self._lookups(first_day, last_day),
             provisional=provisional,
         )
         return self._files.write(report)
@@ -199,6 +205,13 @@ class ReportService:
             for row in self._store.exceptions(day)
         ]
 
+    def lookup_rows(self, first_day: date, last_day: date) -> list[dict[str, Cell]]:
+        """The look-ups by day, road and outcome, for programs: what is settled with whom a road belongs to."""
+        return [
+            {"date": one.day.isoformat(), "road": one.road, "outcome": one.outcome.value, "count": one.count}
+            for one in self._lookups(first_day, last_day)
+        ]
+
     def changed_days(self, since: datetime) -> list[date]:
         """The days whose reports late receipts have put out of date since an instant."""
         return self._store.changed_days(since)
@@ -209,6 +222,9 @@ class ReportService:
             for day in days_between(first_day, last_day)
             for line in reconcile(day, self._store.material(day), agencies)
         ]
+
+    def _lookups(self, first_day: date, last_day: date) -> list[RoadCount]:
+        return [one for day in days_between(first_day, last_day) for one in self._store.lookups_by_road(day)]
 
     def _kinds(self, lines: Iterable[Line]) -> tuple[str, ...]:
         return kinds_in_order(self._settings.notices, kinds_seen(lines))

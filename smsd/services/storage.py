@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -69,7 +69,13 @@ class OutboxTx(Protocol):
     """The outbox within one transaction."""
 
     def claim(
-        self, now: datetime, limit: int, gateway: str, *, segments: int | None = None
+        self,
+        now: datetime,
+        limit: int,
+        gateway: str,
+        *,
+        segments: int | None = None,
+        beside: Collection[str] = (),
     ) -> list[Message]: ...
     def change(self, changes: Sequence[Change]) -> int: ...
     def message(self, message_id: str) -> Message | None: ...
@@ -81,6 +87,7 @@ class OutboxTx(Protocol):
         *,
         until: datetime | None = None,
         possible_duplicate: bool | None = None,
+        beside: Collection[str] = (),
         limit: int = 1000,
     ) -> list[Message]: ...
     def overdue(self, now: datetime, limit: int = 1000) -> list[Message]: ...

@@ -284,7 +284,21 @@ GATEWAYS = [
     ),
     (
         "gateway: {type: spool, directory: x, url: y}\n",
-        "2:38: gateway.url: is an unknown key, accepted: directory, rate, type",
+        "2:38: gateway.url: is an unknown key, accepted: directory, failover_after, name, rate, type",
+    ),
+    (
+        "gateway:\n- {type: spool, directory: x}\n- {type: spool, directory: y}\n",
+        "3:1: gateway: has several gateways named spool, accepted: a name of its own for each (name: …)",
+    ),
+    (
+        "gateway:\n- {type: spool, directory: x}\n- {type: kannel, urll: y, username: u, password: p, url: 'http://x/'}\n",
+        "4:18: gateway[1].urll: is an unknown key (did you mean url?), accepted: connections, failover_after, name, "
+        "password, rate, type, url, username",
+    ),
+    ("gateway: []\n", "2:10: gateway: names no gateway, accepted: one, or several in order of preference"),
+    (
+        "gateway:\n- {type: spool, directory: x, failover_after: soon}\n",
+        '3:47: gateway[0].failover_after: "soon" is no duration, accepted: 30s, 5m, 2h, 3d',
     ),
     (
         KANNEL,

@@ -118,8 +118,8 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
     settings = settings_of(tmp_path, text)
     assert settings.store.get_secret_value() == f"sqlite:///{tmp_path}/state/smsd.db"
     assert settings.reconciliation.directory == tmp_path / "reports"
-    assert settings.gateway.type == "spool"
-    assert settings.gateway.directory == tmp_path / "spool"
+    assert settings.gateway[0].type == "spool"
+    assert settings.gateway[0].directory == tmp_path / "spool"
     assert settings.alarms is not None
     assert settings.alarms.command == (str(tmp_path / "tell"), "a b")
 
@@ -170,15 +170,26 @@ def test_a_look_ups_default_explanation_names_the_keyword_in_force(tmp_path: Pat
 
 
 def test_kannel_needs_an_account_and_has_a_window(tmp_path: Path) -> None:
-    gateway = settings_of(tmp_path, gateway=KANNEL + "  password: 12345\n  rate: 0.5\n").gateway
+    gateway = settings_of(tmp_path, gateway=KANNEL + "  password: 12345\n  rate: 0.5\n").gateway[0]
     assert gateway.type == "kannel"
     assert gateway.password.get_secret_value() == "12345"
     assert (gateway.rate, gateway.connections) == (0.5, 8)
 
 
+def test_several_gateways_keep_their_order_and_their_patience(tmp_path: Path) -> None:
+    text = (
+        "gateway:\n"
+        "- {type: spool, directory: a, name: first, failover_after: 90s}\n"
+        "- {type: spool, directory: b, name: second}\n"
+    )
+    first, second = settings_of(tmp_path, gateway=text).gateway
+    assert (first.name, first.failover_after) == ("first", timedelta(seconds=90))
+    assert (second.name, second.failover_after) == ("second", timedelta(minutes=5))
+
+
 def test_a_spool_has_no_rate_unless_it_is_given(tmp_path: Path) -> None:
-    assert settings_of(tmp_path).gateway.rate is None
-    assert settings_of(tmp_path, gateway=SPOOL[:-2] + ", rate: 10}\n").gateway.rate == 10
+    assert settings_of(tmp_path).gateway[0].rate is None
+    assert settings_of(tmp_path, gateway=SPOOL[:-2] + ", rate: 10}\n").gateway[0].rate == 10
 
 
 def test_inbound_takes_its_secret_from_systemd_unless_told_otherwise(tmp_path: Path) -> None:

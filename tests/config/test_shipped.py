@@ -47,7 +47,7 @@ def keys_of(model: type[BaseModel]) -> Iterator[str]:
     if model is HttpSettings:
         return
     for name, field in model.model_fields.items():
-        yield name
+        yield field.alias or name
         yield from inner_keys(field.annotation)
 
 
@@ -94,8 +94,16 @@ def test_what_stands_commented_out_works_when_the_marks_are_taken_away(tmp_path:
     assert isinstance(kannel.inbound, InboundSettings)
     assert kannel.inbound == settings_of(tmp_path, "inbound:\n", environ).inbound
     assert isinstance(kannel.alarms, AlarmSettings)
-    assert (kannel.gateway.type, kannel.gateway.rate, kannel.gateway.connections) == ("kannel", 10, 8)
-    assert (smpp.gateway.type, smpp.gateway.window, smpp.gateway.long_messages) == ("smpp", 100, "udh")
+    assert (kannel.gateway[0].type, kannel.gateway[0].rate, kannel.gateway[0].connections) == (
+        "kannel",
+        10,
+        8,
+    )
+    assert (smpp.gateway[0].type, smpp.gateway[0].window, smpp.gateway[0].long_messages) == (
+        "smpp",
+        100,
+        "udh",
+    )
 
 
 def test_the_thirteen_pilot_agencies_are_shipped_off_and_load_without_credentials() -> None:

@@ -16,6 +16,7 @@ from smsd.adapters.reports.files import FolderReports
 from smsd.adapters.store.reports import SqlReportStore
 from smsd.adapters.store.schema import inquiries, messages, metadata
 from smsd.core.figures import ReportAgency
+from smsd.core.lookups import LookupOutcome, Road
 from smsd.core.model import MessageState, Reason
 from smsd.services.reporting import COUNTED_COLUMNS, ReportService, ReportSettings
 
@@ -144,15 +145,18 @@ def put_lookup(
     agency: str | None = "nha-trang",
     procedure: str | None = "1.001",
     at: datetime = NOON,
+    road: Road = Road.PLAIN,
+    outcome: LookupOutcome | None = None,
 ) -> None:
     with database.writing() as connection:
         connection.execute(
             inquiries.insert().values(
+                road=road,
                 provider_id=f"p{next(_numbers)}",
                 at=at,
                 number_digest="x",
                 number_masked="0905***456",
-                outcome="found" if agency else "not_found",
+                outcome=outcome or (LookupOutcome.FOUND if agency else LookupOutcome.NOT_FOUND),
                 agency=agency,
                 dossier_code="H1" if agency else None,
                 procedure_code=procedure,

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from smsd.adapters.reports.page import EXCEPTIONS_SHOWN, number
+from smsd.adapters.reports.words import LANGUAGES, outcome_name, road_name
 from smsd.core.figures import ReportAgency
+from smsd.core.lookups import LookupOutcome, Road
 from smsd.core.model import MessageState, Reason
 from smsd.services.reporting import ReportPaths, ReportService
 from tests.reports.report_builders import (
@@ -189,6 +191,37 @@ def test_bars_start_where_the_last_ended_and_stay_within_the_chart(busy: ReportP
             assert start + width == pytest.approx(following, abs=0.01)
         assert all(start + width <= 100.01 for start, width in pieces)
     assert sum(width for _, width in bars[0]) == pytest.approx(100, abs=0.01)
+
+
+def test_look_ups_are_shown_by_road_and_answer_as_programs_get_them(
+    database: ReportDatabase, folder: Path
+) -> None:
+    put_lookup(database, road=Road.ONEPAY)
+    put_lookup(database, road=Road.ONEPAY, at=NOON + timedelta(days=1))
+    put_lookup(database, road=Road.ONEPAY, agency=None, outcome=LookupOutcome.TOO_MANY)
+    put_lookup(database, road=Road.PLAIN, agency=None)
+    service = a_service(database, folder, language="vi")
+    paths = service.write_range(DAY, DAY + timedelta(days=1), agencies=[NHA_TRANG])
+    (table,) = (table for table in Page(paths.page).tables if table[0][0] == "Đường đến")
+    assert table == [
+        ["Đường đến", "Tìm thấy", "Không tìm thấy", "Sai cú pháp", "Quá nhiều lần", "Tổng"],
+        ["1Pay", "2", "0", "0", "1", "3"],
+        ["Gọi trực tiếp (Kannel)", "0", "1", "0", "0", "1"],
+    ]
+    assert service.lookup_rows(DAY, DAY + timedelta(days=1)) == [
+        {"date": "2026-08-03", "road": "1pay", "outcome": "found", "count": 1},
+        {"date": "2026-08-03", "road": "1pay", "outcome": "too_many", "count": 1},
+        {"date": "2026-08-03", "road": "plain", "outcome": "not_found", "count": 1},
+        {"date": "2026-08-04", "road": "1pay", "outcome": "found", "count": 1},
+    ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_road_and_answer_has_a_name_for_people(language: str) -> None:
+    names = [outcome_name(language, outcome) for outcome in LookupOutcome]
+    assert all(names) and len(set(names)) == len(names)
+    roads = [road_name(language, road) for road in Road]
+    assert len(set(roads)) == len(roads) and not {"plain", "smpp", "1pay", "esms"} & set(roads)
 
 
 def test_a_long_list_of_exceptions_is_cut_and_says_so(

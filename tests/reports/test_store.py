@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from smsd.adapters.store.reports import SqlReportStore, record_findings
-from smsd.core.figures import ALL, Finding, LookupCount, MessageCount, ProcedureDay
+from smsd.core.clock import day_bounds
+from smsd.core.figures import ALL, Finding, LookupCount, MessageCount, ProcedureDay, RoadCount
+from smsd.core.lookups import LookupOutcome, Road
 from smsd.core.model import FindingKind, MessageState, Reason
 from tests.reports.report_builders import DAY, NOON, ZONE, ReportDatabase, put_lookup, put_message
 
@@ -39,6 +41,20 @@ def test_look_ups_are_grouped_by_agency_and_procedure(either_database: ReportDat
     put_lookup(either_database, at=NOON + timedelta(days=1))
     found = store_of(either_database).material(DAY).lookups
     assert set(found) == {LookupCount("nha-trang", "1.001", 2), LookupCount(None, "", 1)}
+
+
+def test_look_ups_of_a_day_are_counted_by_road_and_outcome(either_database: ReportDatabase) -> None:
+    put_lookup(either_database, road=Road.ONEPAY)
+    put_lookup(either_database, road=Road.ONEPAY, at=day_bounds(DAY, ZONE)[0])
+    put_lookup(either_database, road=Road.ONEPAY, agency=None, outcome=LookupOutcome.WRONG_SYNTAX)
+    put_lookup(either_database, road=Road.SMPP)
+    for at in (day_bounds(DAY, ZONE)[0] - timedelta(microseconds=1), day_bounds(DAY, ZONE)[1]):
+        put_lookup(either_database, road=Road.ESMS, at=at)
+    assert store_of(either_database).lookups_by_road(DAY) == [
+        RoadCount(DAY, "1pay", LookupOutcome.FOUND, 2),
+        RoadCount(DAY, "1pay", LookupOutcome.WRONG_SYNTAX, 1),
+        RoadCount(DAY, "smpp", LookupOutcome.FOUND, 1),
+    ]
 
 
 def test_counts_of_a_day_replace_the_last_ones_of_that_agency_and_day_alone(

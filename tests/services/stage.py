@@ -91,15 +91,16 @@ class Stage:
         self.reader: AgencyReader = FakeReader(self.agency)
         self.delivery = self.a_delivery()
 
-    def a_delivery(self) -> Delivery:
+    def a_delivery(self, gateway: FakeGateway | None = None, beside: tuple[str, ...] = ()) -> Delivery:
         return Delivery(
             self.outbox,
-            self.gateway,
+            gateway or self.gateway,
             self.rules,
             self.alarms,
             self.clock,
             policy_of=self._policy_of,
             monotonic=self.monotonic,
+            beside=beside,
         )
 
     def _policy_of(self, agency: str) -> AgencyPolicy | None:

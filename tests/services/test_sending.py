@@ -64,7 +64,7 @@ def test_each_answer_has_its_state(stage: Stage, reaction: Reaction, state: str,
     assert (message.state, message.final_at is not None) == (state, final)
     handed_over = state in ("accepted", "delivered")
     assert (message.handed_over_at is not None) is handed_over
-    assert message.gateway == "fake"
+    assert message.gateway == ("fake" if state != "queued" else None)  # any gateway may take what none has
 
 
 def test_the_provider_s_words_are_kept_as_one_clean_line(stage: Stage) -> None:

@@ -10,13 +10,15 @@ import pytest
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.lookups import LookupStore
 from smsd.adapters.store.snapshots import SnapshotStore
-from smsd.core.lookups import LookupOutcome, candidates
+from smsd.core.lookups import LookupOutcome, Road, candidates
 from smsd.services.lookup import Inquiry
 from tests.store.drafts import keep_dossier, later
 from tests.support.builders import NOW
 
 DAY = timedelta(days=1)
-INQUIRY = Inquiry("p1", NOW, "digest", "0905***456", LookupOutcome.FOUND, "Hồ sơ…", "a", "H1", "1.001")
+INQUIRY = Inquiry(
+    Road.PLAIN, "p1", NOW, "digest", "0905***456", LookupOutcome.FOUND, "Hồ sơ…", "a", "H1", "1.001"
+)
 
 
 @pytest.fixture
@@ -69,11 +71,19 @@ def test_a_dossier_that_left_the_view_is_still_found_after_one_that_is_there(
 
 
 def test_a_repeated_id_keeps_its_first_answer(store: LookupStore) -> None:
-    assert store.previous_answer("p1") is None
+    assert store.previous_answer(Road.PLAIN, "p1") is None
     assert store.record(INQUIRY) == "Hồ sơ…"
     assert store.record(replace(INQUIRY, answer="another", at=later(1))) == "Hồ sơ…"
-    assert store.previous_answer("p1") == "Hồ sơ…"
+    assert store.previous_answer(Road.PLAIN, "p1") == "Hồ sơ…"
     assert store.asked_since("digest", NOW - DAY) == [NOW]
+
+
+def test_an_id_is_one_among_those_of_its_road(store: LookupStore) -> None:
+    assert store.record(INQUIRY) == "Hồ sơ…"
+    assert store.record(replace(INQUIRY, road=Road.ONEPAY, answer="another")) == "another"
+    assert store.previous_answer(Road.PLAIN, "p1") == "Hồ sơ…"
+    assert store.previous_answer(Road.ONEPAY, "p1") == "another"
+    assert store.previous_answer(Road.ESMS, "p1") is None
 
 
 def test_inquiries_without_an_id_are_all_recorded(store: LookupStore) -> None:

@@ -26,7 +26,7 @@ from smsd.adapters.store.schema import (
 from smsd.adapters.store.snapshots import SnapshotStore
 from smsd.adapters.store.upkeep import UpkeepStore
 from smsd.core.figures import Finding
-from smsd.core.lookups import LookupOutcome
+from smsd.core.lookups import LookupOutcome, Road
 from smsd.core.model import FindingKind, MessageState, Transition
 from smsd.services.lookup import Inquiry
 from smsd.services.ports import Alarm, RunKey
@@ -84,11 +84,11 @@ def test_dossiers_gone_or_closed_long_ago_lose_their_number(database: Database, 
 
 
 def test_inquiries_lose_what_tells_their_numbers_apart(database: Database, upkeep: UpkeepStore) -> None:
-    inquiry = Inquiry("p1", NOW - INSTANT, "digest", "0905***456", LookupOutcome.FOUND, "Hồ sơ…")
+    inquiry = Inquiry(Road.PLAIN, "p1", NOW - INSTANT, "digest", "0905***456", LookupOutcome.FOUND, "Hồ sơ…")
     LookupStore(database).record(inquiry)
     LookupStore(database).record(replace(inquiry, provider_id="p2", at=NOW))
     assert upkeep.blank_personal_data(NOW) == 1
-    assert LookupStore(database).previous_answer("p1") == "Hồ sơ…"
+    assert LookupStore(database).previous_answer(Road.PLAIN, "p1") == "Hồ sơ…"
     with database.reading() as connection:
         assert sorted(connection.execute(select(inquiries.c.number_digest)).scalars()) == ["", "digest"]
 
@@ -135,7 +135,9 @@ def test_days_runs_findings_alarms_and_inquiries_go_by_their_own_time(
         )
         with database.writing() as connection:
             record_findings(connection, [found])
-        LookupStore(database).record(Inquiry(None, at, "digest", "0905***456", LookupOutcome.FOUND, "Hồ sơ…"))
+        LookupStore(database).record(
+            Inquiry(Road.SMPP, None, at, "digest", "0905***456", LookupOutcome.FOUND, "Hồ sơ…")
+        )
     upkeep.forget(NOW)
     left = [count(database, table) for table in (metadata.tables["runs"], findings, inquiries)]
     assert left == [1, 1, 1]

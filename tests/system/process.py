@@ -46,6 +46,16 @@ class Installed:
         (folder / "agencies").mkdir(parents=True)
         write_yaml(self.config, self.settings)
 
+    def write(self, **settings: object) -> None:
+        """Write smsd.yaml again; what is given takes the place of a whole section."""
+        self.settings |= settings
+        write_yaml(self.config, self.settings)
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """The alarms that stand."""
+        standing: list[dict[str, Any]] = self.json("status")["alarms"]
+        return standing
+
     def agency(self, id_: str, **content: object) -> None:
         """Write one agency's file."""
         write_yaml(

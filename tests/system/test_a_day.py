@@ -171,7 +171,7 @@ class Day:
                     "type": "kannel", "url": gateway.url, "username": "smsd", "password": "${GATEWAY_PASSWORD}",
                 },
                 "inbound": {
-                    "listen": f"127.0.0.1:{port}", "public_url": f"http://127.0.0.1:{port}", "secret": "s3cret-of-the-test",
+                    "listen": f"127.0.0.1:{port}", "public_url": f"http://127.0.0.1:{port}", "secret": "s3cret",
                 },
                 "reconciliation": {"at": f"{self.at:%H:%M}", "directory": "reports", "language": "en"},
             },

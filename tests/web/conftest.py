@@ -14,11 +14,14 @@ from structlog.testing import capture_logs
 
 from smsd.adapters.gateways.kannel import KannelReceipts
 from smsd.adapters.web.app import create_app
+from smsd.adapters.web.dialects import EsmsDialect, MoDialect, OnePayDialect
 from smsd.adapters.web.server import InboundServer
 from smsd.core.model import Receipt
 from smsd.services.ports import LookupRequest
 
 SECRET = "tell-nobody"
+ONEPAY_SECRET = "agreed upon with 1Pay"
+ESMS_SECRET = "agreed upon with eSMS"
 
 
 @dataclass
@@ -59,7 +62,13 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def app(desk: Desk) -> Iterator[Flask]:
+def providers() -> dict[str, MoDialect]:
+    """Who hands on look-ups; may change while the application serves."""
+    return {"1pay": OnePayDialect(ONEPAY_SECRET), "esms": EsmsDialect(ESMS_SECRET, cpid="cp7")}
+
+
+@pytest.fixture
+def app(desk: Desk, providers: dict[str, MoDialect]) -> Iterator[Flask]:
     def metrics() -> Iterator[GaugeMetricFamily]:
         if desk.broken:
             raise RuntimeError("the store is locked")
@@ -73,11 +82,12 @@ def app(desk: Desk) -> Iterator[Flask]:
             sink=desk,
             lookups=desk,
             secret=SECRET,
+            providers=providers,
             metrics=metrics,
             alive=lambda: desk.alive,
         )
     said = str(logs)
-    assert SECRET not in said
+    assert not any(secret in said for secret in (SECRET, ONEPAY_SECRET, ESMS_SECRET))
     assert "84905" not in said
     assert "MCKH" not in said
 

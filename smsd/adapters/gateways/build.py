@@ -41,7 +41,9 @@ def build_gateway(
     connection.
     """
     if isinstance(settings, SpoolSettings):
-        return SpoolGateway(settings.directory, sender=sender, zone=zone, number_format=number_format)
+        return SpoolGateway(
+            settings.directory, sender=sender, zone=zone, number_format=number_format, name=settings.name
+        )
     if isinstance(settings, HttpSettings):
         return HttpProvider(
             settings,
@@ -69,6 +71,7 @@ def build_gateway(
             number_format=number_format,
             receipts=receipts,
             lookups=lookups,
+            name=settings.name,
         )
     return KannelGateway(
         settings.url,
@@ -79,14 +82,19 @@ def build_gateway(
         number_format=number_format,
         callback=callback,
         connections=settings.connections,
+        name=settings.name,
     )
 
 
-def receipt_parsers(settings: GatewaySettings, secret: str) -> dict[str, ReceiptParser | PartReceiptParser]:
-    """Who may report at `/receipts/<name>`; the spool has nothing to report."""
-    if isinstance(settings, KannelSettings):
-        return {KannelGateway.name: KannelReceipts(KannelGateway.name, secret)}
-    if isinstance(settings, HttpSettings):
-        receipts = receipts_of(settings.name, settings.receipt, secret)
-        return {settings.name: receipts} if receipts is not None else {}
-    return {}
+def receipt_parsers(
+    gateways: Sequence[GatewaySettings], secret: str
+) -> dict[str, ReceiptParser | PartReceiptParser]:
+    """Who may report at `/receipts/<name>`; a spool has nothing to report, and SMPP reports over its own connection."""
+    found: dict[str, ReceiptParser | PartReceiptParser] = {}
+    for settings in gateways:
+        if isinstance(settings, KannelSettings):
+            found[settings.name] = KannelReceipts(settings.name, secret)
+        elif isinstance(settings, HttpSettings):
+            receipts = receipts_of(settings.name, settings.receipt, secret)
+            found |= {settings.name: receipts} if receipts is not None else {}
+    return found

@@ -37,7 +37,6 @@ _ERROR = re.compile(r"\berr:([0-9A-Za-z]{1,8})")
 class KannelGateway:
     """Kannel's sendsms, over ``connections`` kept-alive connections, each with a thread of its own."""
 
-    name = "kannel"
     repeats_safely = False
 
     def __init__(
@@ -52,7 +51,9 @@ class KannelGateway:
         callback: Callback | None,
         connections: int = 8,
         timeout: float = 30,
+        name: str = "kannel",
     ) -> None:
+        self.name = name
         self.window = 2 * connections
         """Each connection has its next message at hand when an answer comes, and a crash leaves few unknown."""
         self._address = Address.of(url)

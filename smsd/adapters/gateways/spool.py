@@ -31,12 +31,14 @@ _ID = re.compile(rb'^\{"id": ?"((?:[^"\\]|\\.)*)"', re.MULTILINE)
 class SpoolGateway:
     """Appends each message to ``<directory>/<YYYY-MM-DD>.jsonl``, the day being that of ``zone``."""
 
-    name = "spool"
     window = 500
     """One write and one sync for so many: none of them stays unknown, for the files tell."""
     repeats_safely = True
 
-    def __init__(self, directory: Path, *, sender: str, zone: tzinfo, number_format: str) -> None:
+    def __init__(
+        self, directory: Path, *, sender: str, zone: tzinfo, number_format: str, name: str = "spool"
+    ) -> None:
+        self.name = name
         self._directory = directory
         self._sender = sender
         self._zone = zone

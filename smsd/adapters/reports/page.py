@@ -15,8 +15,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from smsd.adapters.reports.words import ending_name, kind_name, reason_name, translator
+from smsd.adapters.reports.words import (
+    ending_name,
+    kind_name,
+    outcome_name,
+    reason_name,
+    road_name,
+    translator,
+)
 from smsd.core.figures import ALL, Ending, Figures, Line
+from smsd.core.lookups import LookupOutcome
 from smsd.core.model import RESULT_READY, Reason
 from smsd.services.reporting import Report, printed_instant
 
@@ -63,6 +71,8 @@ def page_html(report: Report, language: str) -> str:
         kind_name=lambda kind: kind_name(language, kind),
         ending_name=lambda ending: ending_name(language, ending),
         reason_name=lambda reason: reason_name(language, reason),
+        road_name=lambda road: road_name(language, road),
+        outcome_name=lambda outcome: outcome_name(language, outcome),
         number=lambda value: number(value, language),
         day=lambda value: printed_day(value, language),
         at=lambda value: printed_instant(value, report.zone),
@@ -79,6 +89,8 @@ def page_html(report: Report, language: str) -> str:
         suppressed=_most_frequent(overall.reasons),
         phone_reasons=_PHONE_REASONS,
         bad_phones=[row for row in agencies if row.figures.bad_phones],
+        roads=_roads(report),
+        outcomes=tuple(LookupOutcome),
         exception_reasons=_most_frequent(Counter(row.reason for row in report.exceptions)),
         exceptions=shown,
         exceptions_left=len(report.exceptions) - len(shown),
@@ -208,6 +220,14 @@ def _result_bars(agencies: Sequence[_Row]) -> list[tuple[_Row, _Bar, _Bar]]:
         for row, resolved, delivered in pairs
         if resolved or delivered
     ]
+
+
+def _roads(report: Report) -> Mapping[str, Counter[LookupOutcome]]:
+    """How the look-ups of each road were answered, over all days of the report."""
+    roads: dict[str, Counter[LookupOutcome]] = {}
+    for one in report.lookups:
+        roads.setdefault(one.road, Counter())[one.outcome] += one.count
+    return dict(sorted(roads.items()))
 
 
 def _most_frequent(reasons: Counter[Any]) -> list[tuple[str, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from smsd.core.figures import EXCEPTION_COLUMNS, Ending
+from smsd.core.lookups import LookupOutcome, Road
 from smsd.core.model import (
     APOLOGY,
     RESULT_READY,
@@ -119,6 +120,33 @@ _EN_REASONS = {
 }
 
 
+_VI_ROADS = {
+    Road.PLAIN.value: "Gọi trực tiếp (Kannel)",
+    Road.SMPP.value: "Tổng đài SMPP",
+    Road.ONEPAY.value: "1Pay",
+    Road.ESMS.value: "eSMS",
+}
+_EN_ROADS = {
+    Road.PLAIN.value: "Plain calls (Kannel)",
+    Road.SMPP.value: "SMPP",
+    Road.ONEPAY.value: "1Pay",
+    Road.ESMS.value: "eSMS",
+}
+
+_VI_OUTCOMES = {
+    LookupOutcome.FOUND: "Tìm thấy",
+    LookupOutcome.NOT_FOUND: "Không tìm thấy",
+    LookupOutcome.WRONG_SYNTAX: "Sai cú pháp",
+    LookupOutcome.TOO_MANY: "Quá nhiều lần",
+}
+_EN_OUTCOMES = {
+    LookupOutcome.FOUND: "Found",
+    LookupOutcome.NOT_FOUND: "Not found",
+    LookupOutcome.WRONG_SYNTAX: "Wrong syntax",
+    LookupOutcome.TOO_MANY: "Too many",
+}
+
+
 def reconciliation_header(language: str, columns: Sequence[str], kinds: Sequence[str]) -> list[str]:
     """The header of reconciliation.csv; a column without a translation keeps its key."""
     if language == "en":
@@ -150,6 +178,16 @@ def ending_name(language: str, ending: str) -> str:
 def reason_name(language: str, reason: str) -> str:
     """Why a person should look, for people."""
     return (_VI_REASONS if language == "vi" else _EN_REASONS).get(reason, reason)
+
+
+def road_name(language: str, road: str) -> str:
+    """By which road look-ups came, for people."""
+    return (_VI_ROADS if language == "vi" else _EN_ROADS).get(road, road)
+
+
+def outcome_name(language: str, outcome: LookupOutcome) -> str:
+    """How look-ups were answered, for people."""
+    return (_VI_OUTCOMES if language == "vi" else _EN_OUTCOMES)[outcome]
 
 
 def translator(language: str) -> Callable[[str, str], str]:

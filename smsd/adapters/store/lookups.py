@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.mapping import tracked_from
 from smsd.adapters.store.schema import dossiers, inquiries
-from smsd.core.lookups import Candidates, LookupOutcome
+from smsd.core.lookups import Candidates, LookupOutcome, Road
 from smsd.core.model import Tracked
 from smsd.services.lookup import Inquiry
 
@@ -51,10 +51,10 @@ class LookupStore:
                 return row["agency"], tracked_from(row)
         return None
 
-    def previous_answer(self, provider_id: str) -> str | None:
-        """What an earlier call with this id was answered."""
+    def previous_answer(self, road: Road, provider_id: str) -> str | None:
+        """What an earlier call with this id on this road was answered."""
         with self._database.reading() as connection:
-            return _answer_to(connection, provider_id)
+            return _answer_to(connection, road, provider_id)
 
     def asked_since(self, number_digest: str, since: datetime) -> list[datetime]:
         """When a number asked after an instant, without what was refused as too many."""
@@ -69,6 +69,7 @@ class LookupStore:
     def record(self, inquiry: Inquiry) -> str:
         """Record an inquiry unless its id is recorded already; returns the answer that stands for the id."""
         values = {
+            "road": inquiry.road,
             "provider_id": inquiry.provider_id,
             "at": inquiry.at,
             "number_digest": inquiry.number_digest,
@@ -83,16 +84,16 @@ class LookupStore:
             first = _insert_once(connection, values)
             if first is not None or inquiry.provider_id is None:
                 return inquiry.answer
-            return _answer_to(connection, inquiry.provider_id) or inquiry.answer
+            return _answer_to(connection, inquiry.road, inquiry.provider_id) or inquiry.answer
 
 
 def _insert_once(connection: Connection, values: dict[str, Any]) -> Row[Any] | None:
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     query = dialect.insert(inquiries).values(**values)
-    once = query.on_conflict_do_nothing(index_elements=["provider_id"]).returning(inquiries.c.id)
+    once = query.on_conflict_do_nothing(index_elements=["road", "provider_id"]).returning(inquiries.c.id)
     return connection.execute(once).first()
 
 
-def _answer_to(connection: Connection, provider_id: str) -> str | None:
-    query = select(inquiries.c.answer).where(inquiries.c.provider_id == provider_id)
+def _answer_to(connection: Connection, road: Road, provider_id: str) -> str | None:
+    query = select(inquiries.c.answer).where(inquiries.c.road == road, inquiries.c.provider_id == provider_id)
     return connection.execute(query).scalar()

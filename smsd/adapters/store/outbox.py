@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,12 +18,15 @@ from sqlalchemy import (
     Update,
     and_,
     bindparam,
+    case,
     func,
     insert,
     literal,
     literal_column,
+    null,
     or_,
     select,
+    true,
     update,
 )
 
@@ -141,7 +144,10 @@ def _changing() -> Update:
             reason=bindparam("b_reason"),
             detail=bindparam("b_detail"),
             possible_duplicate=or_(column.possible_duplicate, bindparam("b_twice", type_=Boolean)),
-            gateway=_given("gateway"),
+            gateway=case(
+                (bindparam("b_unbound", type_=Boolean), null()),
+                else_=_given("gateway"),
+            ),
             reference=_given("reference"),
             next_at=_given("next_at"),
             phone=_given("phone"),
@@ -153,6 +159,13 @@ def _changing() -> Update:
             attempts=column.attempts - bindparam("b_failed_tries", type_=Integer),
         )
     )
+
+
+def _is_not_of(gateways: Collection[str]) -> ColumnElement[bool]:
+    """Messages that none of these gateways may have."""
+    if not gateways:
+        return true()
+    return or_(messages.c.gateway.is_(None), messages.c.gateway.not_in(sorted(gateways)))
 
 
 def _given(name: str) -> ColumnElement[Any]:
@@ -173,6 +186,7 @@ def _change_values(change: Change) -> dict[str, Any]:
         "b_detail": change.detail,
         "b_twice": change.possible_duplicate,
         "b_gateway": change.gateway,
+        "b_unbound": change.unbound,
         "b_reference": change.reference,
         "b_next_at": change.next_at,
         "b_phone": change.phone,
@@ -190,14 +204,24 @@ class OutboxTx:
         self._connection = connection
         self._parts = Parts(connection)
 
-    def claim(self, now: datetime, limit: int, gateway: str, *, segments: int | None = None) -> list[Message]:
+    def claim(
+        self,
+        now: datetime,
+        limit: int,
+        gateway: str,
+        *,
+        segments: int | None = None,
+        beside: Collection[str] = (),
+    ) -> list[Message]:
         """Move up to ``limit`` queued messages that may go now to `sending`, oldest due first.
 
         A message may go while its agency is live and its last good read is no older than `settle` + 2 × `interval`,
         its dossier was in that read, and it is not too old itself. ``segments``: no more than so many in all; one that
-        is longer waits for room, and those behind it with it.
+        is longer waits for room, and those behind it with it. ``beside``: the other gateways; what one of them may
+        have taken is left to it.
         """
-        chosen = self._messages(self._claimable(now).order_by(messages.c.next_at).limit(limit))
+        claimable = self._claimable(now).where(_is_not_of(beside))
+        chosen = self._messages(claimable.order_by(messages.c.next_at).limit(limit))
         if segments is not None:
             taken = accumulate(message.segments for message in chosen)
             chosen = [message for message, total in zip(chosen, taken, strict=True) if total <= segments]
@@ -300,10 +324,16 @@ class OutboxTx:
         *,
         until: datetime | None = None,
         possible_duplicate: bool | None = None,
+        beside: Collection[str] = (),
         limit: int = 1000,
     ) -> list[Message]:
-        """Messages in a state that is no ending, those longest in it first; ``until``: since this instant or longer."""
-        query = select(*MESSAGE_COLUMNS).where(messages.c.state == state, messages.c.final_at.is_(None))
+        """Messages in a state that is no ending, those longest in it first; ``until``: since this instant or longer.
+
+        ``beside``: without those of these gateways.
+        """
+        query = select(*MESSAGE_COLUMNS).where(
+            messages.c.state == state, messages.c.final_at.is_(None), _is_not_of(beside)
+        )
         if until is not None:
             query = query.where(messages.c.state_at <= until)
         if possible_duplicate is not None:

@@ -24,8 +24,10 @@ from smsd.core.figures import (
     LookupCount,
     MessageCount,
     ProcedureDay,
+    RoadCount,
     procedure_key,
 )
+from smsd.core.lookups import LookupOutcome
 from smsd.core.model import FindingKind, MessageState, Reason
 
 _CODES_AT_ONCE = 500
@@ -122,6 +124,15 @@ class SqlReportStore:
                 *_findings_of(connection, day),
             ]
         return sorted(rows, key=lambda row: (row.agency, row.at, row.dossier_code, row.kind, row.reason))
+
+    def lookups_by_road(self, day: date) -> list[RoadCount]:
+        """The look-ups answered on a day by road and outcome, repeats counted once."""
+        start, end = day_bounds(day, self._zone)
+        keys = inquiries.c.road, inquiries.c.outcome
+        query = select(*keys, func.count()).where(inquiries.c.at >= start, inquiries.c.at < end)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.group_by(*keys).order_by(*keys)).all()
+        return [RoadCount(day, road, LookupOutcome(outcome), count) for road, outcome, count in rows]
 
     def changed_days(self, since: datetime) -> list[date]:
         """The days of whose messages some changed state since an instant: their reports are out of date."""

@@ -290,7 +290,8 @@ inquiries = Table(
     "inquiries",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("provider_id", Text, unique=True),
+    Column("road", String(16), nullable=False),  # see `lookups.Road`
+    Column("provider_id", Text),  # the id on that road
     Column("at", Instant, nullable=False),
     Column("number_digest", String(64), nullable=False),
     Column("number_masked", String(32), nullable=False),
@@ -299,6 +300,7 @@ inquiries = Table(
     Column("dossier_code", Text),
     Column("procedure_code", Text),
     Column("answer", Text, nullable=False),
+    UniqueConstraint("road", "provider_id"),
     Index("ix_inquiries_number_digest_at", "number_digest", "at"),
     Index("ix_inquiries_at", "at"),
 )

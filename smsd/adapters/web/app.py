@@ -17,8 +17,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, RequestURITooLarge
 
+from smsd.adapters.web.dialects.base import MoDialect, MoError
+from smsd.adapters.web.dialects.plain import PlainDialect
 from smsd.core.errors import ReceiptError
-from smsd.core.signing import same_secret
 from smsd.core.texts import is_gsm7
 from smsd.services.ports import (
     LookupDesk,
@@ -34,10 +35,11 @@ log = structlog.get_logger(__name__)
 
 LARGEST_BODY = 16 * 1024
 LONGEST_QUERY = 8 * 1024
-_LONGEST_FIELD = 200
 _FORM = "application/x-www-form-urlencoded"
 _TEXT = "text/plain; charset=utf-8"
+_OK = 200
 _STATUS_OF_RECEIPT_ERROR = {"unsigned": 403, "malformed": 400, "oversized": 413}
+_STATUS_OF_MO_ERROR = {"unsigned": 403, "malformed": 400}
 _CHARSETS = {"utf-8", "utf-16be", "utf-16", "iso-8859-1", "us-ascii", "windows-1258"}
 
 
@@ -85,10 +87,14 @@ def create_app(
     sink: Sink,
     lookups: LookupDesk,
     secret: str,
+    providers: Mapping[str, MoDialect],
     metrics: Callable[[], Iterable[Metric]],
     alive: Callable[[], bool],
 ) -> Flask:
-    """The application. ``receipts`` are the gateways that may report, by name; look-ups must carry ``secret``."""
+    """The application. ``receipts`` are the gateways that may report, by name, and ``providers`` who hands on look-ups.
+
+    Both may change while it serves. Look-ups that no provider hands on must carry ``secret``.
+    """
     app = Flask("smsd", static_folder=None)
     registry = CollectorRegistry(auto_describe=False)
     calls = InboundCalls(registry)
@@ -101,8 +107,13 @@ def create_app(
     def receive(gateway: str) -> Response:
         return _receive(receipts.get(gateway), sink, calls)
 
+    plain = PlainDialect(secret)
+
     def look_up() -> Response:
-        return _look_up(lookups, secret, calls)
+        return _look_up_plainly(plain, lookups, calls)
+
+    def look_up_for(provider: str) -> Response:
+        return _look_up_for(providers.get(provider), lookups, calls)
 
     def show_metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
@@ -113,6 +124,7 @@ def create_app(
     both = ["GET", "POST"]
     _route(app, "/receipts/<gateway>", receive, both)
     _route(app, "/lookups", look_up, both)
+    _route(app, "/lookups/<provider>", look_up_for, both)
     _route(app, "/metrics", show_metrics, ["GET", "HEAD"])
     _route(app, "/healthz", show_health, ["GET", "HEAD"])
     return app
@@ -134,8 +146,6 @@ def _receive(parser: AnyReceiptParser | None, sink: Sink, calls: InboundCalls) -
         calls.count("receipts", error.code if error.code in _STATUS_OF_RECEIPT_ERROR else "malformed")
         return _plain(error.code, _STATUS_OF_RECEIPT_ERROR.get(error.code, 400))
     calls.count("receipts", outcome)
-    if outcome == "unknown_message":
-        return _plain("unknown message", 404)
     reply: Reply | None = getattr(parser, "reply", None)
     return _plain("ok") if reply is None else _plain(reply.body, content_type=f"{reply.type}; charset=utf-8")
 
@@ -148,24 +158,43 @@ def _recorded(parser: AnyReceiptParser, sink: Sink, fields: Mapping[str, str], b
     return sink.receive(parser.parse_receipt(fields, body))
 
 
-def _look_up(lookups: LookupDesk, secret: str, calls: InboundCalls) -> Response:
+def _look_up_plainly(dialect: PlainDialect, lookups: LookupDesk, calls: InboundCalls) -> Response:
+    """A look-up with a token, as Kannel's get-url makes it."""
     _refuse_head()
     request.get_data(cache=True)
     fields = _fields()
-    if not same_secret(secret, fields.get("token", "")):
-        calls.count("lookups", "wrong_token")
-        return _plain("wrong token", 403)
-    number, id_ = fields.get("from", "").strip(), fields.get("id", "").strip()
-    if not number or "text" not in fields or max(len(number), len(id_)) > _LONGEST_FIELD:
-        calls.count("lookups", "malformed")
-        return _plain("from and text are needed", 400)
-    text = _decoded(fields["text"], fields.get("charset"))
-    answer = lookups.answer(LookupRequest(_storable(number), _storable(text), _storable(id_) or None))
-    calls.count("lookups", "answered")
-    response = _plain(answer)
-    # without it Kannel answers in the coding of the question, and Vietnamese letters become question marks
-    response.headers["X-Kannel-Coding"] = "0" if is_gsm7(answer) else "2"
+    if "text" in fields:
+        fields["text"] = _decoded(fields["text"], fields.get("charset"))
+    response = _answered(dialect, fields, lookups, calls, "lookups")
+    if response.status_code == _OK:
+        # without it Kannel answers in the coding of the question, and Vietnamese letters become question marks
+        response.headers["X-Kannel-Coding"] = "0" if is_gsm7(response.get_data(as_text=True)) else "2"
     return response
+
+
+def _look_up_for(dialect: MoDialect | None, lookups: LookupDesk, calls: InboundCalls) -> Response:
+    """A look-up that a content provider hands on."""
+    _refuse_head()
+    if dialect is None:
+        calls.count("lookups", "unknown_provider")
+        return _plain("unknown provider", 404)
+    request.get_data(cache=True)
+    return _answered(dialect, _fields(), lookups, calls, f"lookups/{dialect.name}")
+
+
+def _answered(
+    dialect: MoDialect, fields: Mapping[str, str], lookups: LookupDesk, calls: InboundCalls, path: str
+) -> Response:
+    """The answer to a proven call, counted under ``path``. It was paid for: whatever it asks, there is an answer."""
+    try:
+        call = dialect.read(fields, request.get_data(cache=True))
+    except MoError as error:
+        calls.count(path, error.code)
+        return _plain(error.message, _STATUS_OF_MO_ERROR[error.code])
+    answer = lookups.answer(LookupRequest(call.number, call.text, call.id, dialect.name))
+    calls.count(path, "answered")
+    content_type, body = dialect.reply(call, answer)
+    return _plain(body, content_type=content_type)
 
 
 def _refuse_head() -> None:
@@ -219,13 +248,8 @@ def _is_utf8_all_the_same(raw: bytes, charset: str) -> bool:
     return True
 
 
-def _storable(text: str) -> str:
-    """Without what no database takes: NUL and halves of surrogate pairs."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
-
-
-def _plain(text: str, status: int = 200, content_type: str = _TEXT) -> Response:
-    response = Response(text, status=status, content_type=content_type)
+def _plain(body: str | bytes, status: int = 200, content_type: str = _TEXT) -> Response:
+    response = Response(body, status=status, content_type=content_type)
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response

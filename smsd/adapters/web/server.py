@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -29,6 +30,8 @@ _ROOM = 20
 _IDLE_SECONDS = 30
 _LARGEST_HEADER = 32 * 1024
 _TICK = 0.5
+_LAST_WORDS = 0.5
+"""Seconds for which answers are still written out when the listener closes."""
 
 
 class ListenError(SmsdError):
@@ -130,8 +133,14 @@ class InboundServer:
             if hasattr(dispatcher, "channel_class"):
                 dispatcher.accepting = False
         self._server.task_dispatcher.shutdown(timeout=2)
-        wasyncore.loop(timeout=0.05, use_poll=True, map=self._map, count=2)
+        until = time.monotonic() + _LAST_WORDS
+        while self._has_words_left() and time.monotonic() < until:
+            wasyncore.loop(timeout=0.05, use_poll=True, map=self._map, count=1)
         wasyncore.close_all(self._map, ignore_all=True)
+
+    def _has_words_left(self) -> bool:
+        """Whether an answer is not yet wholly with its caller."""
+        return any(c.total_outbufs_len for c in self._map.values() if isinstance(c, HTTPChannel))
 
 
 def _channel_counting_in(calls: InboundCalls | None) -> type[Any]:

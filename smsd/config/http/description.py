@@ -300,12 +300,17 @@ class CheckSettings(Placed):
 ENCODINGS: Mapping[str, str] = {"unicode": "unicode", "unaccented": "unaccented"}
 
 
+FAILOVER_AFTER = "5m"
+"""How long a gateway's link may be in trouble before the next gateway takes over."""
+
+
 class HttpSettings(Section):
     """Any HTTP provider. ``encodings`` are the provider's words for ``{encoding}``; one left out is not carried."""
 
     type: Literal["http"]
     preset: Annotated[str, parsed_by(preset_name_from)] | None = None
     name: Annotated[str, parsed_by(gateway_name_from)] = "http"
+    failover_after: Duration = default(FAILOVER_AFTER)
     rate: Rate = None
     connections: Annotated[int, parsed_by(whole_from(1, 64))] = 4
     timeout: Duration = default("30s")

@@ -10,8 +10,8 @@ from smsd.adapters.gateways.spool import SpoolGateway
 from smsd.config.gateways import KannelSettings, SpoolSettings
 from smsd.core.model import Verdict
 from smsd.core.policy import Encoding
+from smsd.roads import Deaf
 from smsd.services.ports import Gateway
-from smsd.wiring import Deaf
 from tests.contract.gateways.support import CALLBACK, PASSWORD, SECRET, Answers, an_outgoing
 from tests.support.builders import ZONE
 from tests.support.httpgateway import HttpGateway
@@ -64,6 +64,6 @@ def test_the_window_grows_with_the_connections() -> None:
 
 
 def test_only_gateways_that_report_have_a_parser(tmp_path: Path) -> None:
-    assert receipt_parsers(SpoolSettings(type="spool", directory=tmp_path), SECRET) == {}
-    parsers = receipt_parsers(a_kannel_section(), SECRET)
+    assert receipt_parsers([SpoolSettings(type="spool", directory=tmp_path)], SECRET) == {}
+    parsers = receipt_parsers([a_kannel_section()], SECRET)
     assert {name: parser.name for name, parser in parsers.items()} == {"kannel": "kannel"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Mapping
-from hashlib import md5, sha256
+from hashlib import sha256
 from xml.etree import ElementTree
 
 import pytest
@@ -14,41 +14,9 @@ from hypothesis import strategies as st
 
 from smsd.adapters.web.dialects import EsmsDialect, MoCall, MoDialect, MoError, OnePayDialect, PlainDialect
 from smsd.adapters.web.dialects.onepay import SMS_CHARGING
+from tests.support.mocalls import NUMBER, SECRET, TEXT, signed_by_1pay, signed_by_esms
 
-SECRET = "a secret of the provider"
-NUMBER = "84905123456"
-TEXT = "MCKH H32.12-260803-0001"
 ANSWER = 'Hồ sơ "H32" & <1> hiện ở bước Thẩm định,\ntrạng thái: Đúng hạn 😀'
-
-
-def signed_by_1pay(secret: str = SECRET, **changes: str) -> dict[str, str]:
-    fields = {
-        "access_key": "product",
-        "amount": "1000",
-        "command_code": "MCKH",
-        "error_code": "00",
-        "error_message": "success",
-        "mo_message": TEXT,
-        "msisdn": NUMBER,
-        "request_id": "r-1",
-        "request_time": "2026-08-03T09:00:00Z",
-    } | changes
-    said = "&".join(f"{name}={value}" for name, value in fields.items())
-    return fields | {"signature": hmac.new(secret.encode(), said.encode(), sha256).hexdigest()}
-
-
-def signed_by_esms(secret: str = SECRET, **changes: str) -> dict[str, str]:
-    fields = {
-        "cpid": "cp7",
-        "smsid": "r-1",
-        "content": TEXT,
-        "receiverTime": "20260803090000",
-        "sender": NUMBER,
-        "serviceNumber": "9029",
-        "keyword": "MCKH",
-    } | changes
-    said = fields["cpid"] + fields["smsid"] + fields["content"] + fields["receiverTime"] + secret
-    return fields | {"sign": md5(said.encode()).hexdigest()}
 
 
 def with_token(secret: str = SECRET, **changes: str) -> dict[str, str]:

@@ -47,7 +47,6 @@ _ANSWERS_KEPT = 600.0
 class SmppGateway:
     """A transceiver session. Nothing is connected before the first message or `start`."""
 
-    name = "smpp"
     repeats_safely = False
 
     def __init__(
@@ -73,9 +72,11 @@ class SmppGateway:
         connect_timeout: float = 10.0,
         reconnect_after: float = 1.0,
         clock: Clock | None = None,
+        name: str = "smpp",
     ) -> None:
         """Raises ValueError for what no session can be made of; the durations are in seconds."""
         format_number("84", number_format)
+        self.name = name
         self.window = window
         self._endpoint = Endpoint(host, port, tls)
         self._bind = bind_body(system_id, password, system_type)

@@ -21,6 +21,7 @@ from smsd.adapters.gateways.smpp.parts import Address
 from smsd.adapters.gateways.smpp.pdu import RECEIPTED_MESSAGE_ID, DeliverSm
 from smsd.core.clock import Clock
 from smsd.core.errors import described
+from smsd.core.lookups import Road
 from smsd.services.ports import LookupDesk, LookupRequest
 
 log = structlog.get_logger(__name__)
@@ -147,7 +148,7 @@ class Inquiries:
         status = statuses.OK
         try:
             assert self._desk is not None  # noqa: S101 - told by `take`
-            request = LookupRequest(message.source.decode("ascii"), text.text, asked.id)
+            request = LookupRequest(message.source.decode("ascii"), text.text, asked.id, Road.SMPP)
             answer = self._desk.answer(request)
             source = Address(message.destination_ton, message.destination_npi, _digits(message.destination))
             destination = Address(message.source_ton, message.source_npi, _digits(message.source))

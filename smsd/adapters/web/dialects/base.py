@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from smsd.core.errors import SmsdError
+from smsd.core.lookups import Road
 
 LONGEST_FIELD = 200
 """Characters of a number or id."""
@@ -29,9 +30,9 @@ class MoError(SmsdError):
 
 
 class MoDialect(Protocol):
-    """One provider's way."""
+    """One provider's way. ``name`` is the road its calls come by."""
 
-    name: str
+    name: Road
 
     def read(self, fields: Mapping[str, str], body: bytes) -> MoCall:
         """The text a call carries, proven before it is read. Raises `MoError`: ``unsigned`` or ``malformed``."""

@@ -12,6 +12,7 @@ from hashlib import md5
 from xml.sax.saxutils import escape
 
 from smsd.adapters.web.dialects.base import MoCall, MoError, call_of, proven, storable
+from smsd.core.lookups import Road
 
 SIGNED = ("cpid", "smsid", "content", "receiverTime")
 """The signed parameters in their order."""
@@ -20,7 +21,7 @@ SIGNED = ("cpid", "smsid", "content", "receiverTime")
 class EsmsDialect:
     """Proven by a signature over the parameters with the private key that goes with the cpid."""
 
-    name = "esms"
+    name = Road.ESMS
 
     def __init__(self, private_key: str, *, cpid: str | None = None, signed: Sequence[str] = SIGNED) -> None:
         if not private_key:

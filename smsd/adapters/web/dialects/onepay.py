@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from smsd.adapters.web.dialects.base import MoCall, MoError, call_of, proven, storable
+from smsd.core.lookups import Road
 
 SMS_PLUS = (
     "access_key",
@@ -40,7 +41,7 @@ SMS_CHARGING = (
 class OnePayDialect:
     """Proven by a signature over the parameters with the secret that goes with the access key."""
 
-    name = "1pay"
+    name = Road.ONEPAY
 
     def __init__(
         self, secret: str, *, access_key: str | None = None, signed: Sequence[str] = SMS_PLUS

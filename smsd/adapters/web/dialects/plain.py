@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from smsd.adapters.web.dialects.base import MoCall, MoError, call_of, storable
+from smsd.core.lookups import Road
 from smsd.core.signing import same_secret
 
 
 class PlainDialect:
     """Proven by a shared token."""
 
-    name = "plain"
+    name = Road.PLAIN
 
     def __init__(self, secret: str) -> None:
         self._secret = secret

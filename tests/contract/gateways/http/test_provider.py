@@ -18,6 +18,7 @@ from smsd.adapters.gateways.http.pool import Attempt
 from smsd.adapters.gateways.http.rendering import Surroundings
 from smsd.core.model import Outcome, Verdict
 from smsd.core.policy import Encoding
+from smsd.services.ports import Polled
 from tests.contract.gateways.http.support import HOSTILE, a_description, a_provider, send, settings_of
 from tests.contract.gateways.support import CALLBACK, TEXT, Answers, an_outgoing
 from tests.support.builders import NOW, ZONE
@@ -438,6 +439,18 @@ def test_asking_ends_when_it_is_told_to(peer: HttpPeer) -> None:
     provider = a_provider(polled(peer))
     assert len(provider.poll_receipts(["a", "b", "c"], stop=lambda: len(peer.requests) == 2)) == 2
     provider.close()
+
+
+def test_before_each_id_it_is_asked_whether_to_stop_so_that_the_caller_knows_how_far_it_came(
+    peer: HttpPeer,
+) -> None:
+    peer.answers(said_json({"state": 1}), Said(503))
+    provider = a_provider(polled(peer))
+    assert isinstance(provider, Polled)
+    calls: list[int] = []
+    receipts = provider.poll_receipts(["a", "b", "c"], stop=lambda: bool(calls.append(len(peer.requests))))
+    provider.close()
+    assert (len(receipts), calls) == (1, [0, 1])
 
 
 def test_who_cannot_be_asked_is_not(peer: HttpPeer) -> None:

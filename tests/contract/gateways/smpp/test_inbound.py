@@ -182,7 +182,7 @@ def test_a_look_up_is_answered_from_the_number_it_was_sent_to(peer: SmppPeer) ->
         sequence = ask(peer)
         peer.wait(lambda: len(peer.taken) == 1 and peer.acknowledged == [(sequence, 0)])
     (request,) = desk.asked
-    assert (request.number, request.text) == (PHONE, QUESTION)
+    assert (request.number, request.text, request.road) == (PHONE, QUESTION, "smpp")
     fields = peer.taken[0].fields
     assert (fields["from"], fields["to"], fields["text"]) == (SHORT_CODE, PHONE, "Hồ sơ H32-1 đúng hạn")
     assert (fields["dest_ton"], fields["dest_npi"], fields["data_coding"]) == (1, 1, 8)

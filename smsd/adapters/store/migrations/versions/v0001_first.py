@@ -182,6 +182,7 @@ def _inquiries() -> None:
         sa.Column(
             "id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False
         ),
+        sa.Column("road", sa.String(length=16), nullable=False),
         sa.Column("provider_id", sa.Text(), nullable=True),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("number_digest", sa.String(length=64), nullable=False),
@@ -192,7 +193,7 @@ def _inquiries() -> None:
         sa.Column("procedure_code", sa.Text(), nullable=True),
         sa.Column("answer", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inquiries")),
-        sa.UniqueConstraint("provider_id", name=op.f("uq_inquiries_provider_id")),
+        sa.UniqueConstraint("road", "provider_id", name=op.f("uq_inquiries_road_provider_id")),
     )
     op.create_index("ix_inquiries_at", "inquiries", ["at"], unique=False)
     op.create_index("ix_inquiries_number_digest_at", "inquiries", ["number_digest", "at"], unique=False)

@@ -1,0 +1,139 @@
+"""How many messages a second the Kannel gateway hands to a real smsbox, beside a bare loop of `http.client`.
+
+    python -m benchmarks.gateway_kannel [--messages 4000] [--rounds 5] [--connections 8]
+
+Kannel is Debian's, configured as in docs/kannel.md, before a message centre that is a process of its own on the same
+machine, over loopback. Both sides ask for receipts, over as many connections; the bare loop does no more than send the
+same requests, each connection in a thread, and look at the status. Rounds alternate and begin once Kannel has passed on
+everything, so that its queue weighs on neither. The ratio is what the gateway leaves of what a client can have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from smsd.adapters.gateways.kannel import KannelGateway
+from smsd.core.model import Outcome, Verdict
+from smsd.core.policy import Encoding
+from smsd.core.signing import Callback
+from smsd.services.ports import Outgoing
+from tests.support.builders import NOW
+from tests.support.kannel import PASSWORD, TOKEN, Kannel
+from tests.support.postgres import free_port, wait_until
+
+TEXT = "Thông báo: Hồ sơ của quý Ông/Bà (000.00.12.H32-260803-0001) đã được giải quyết xong."
+
+
+def a_gateway(kannel: Kannel, inbound_port: int, connections: int) -> KannelGateway:
+    return KannelGateway(
+        kannel.url, "smsd", PASSWORD, sender="MotcuaSMS", encoding=Encoding.UNICODE, number_format="84",
+        callback=Callback(f"http://127.0.0.1:{inbound_port}", TOKEN), connections=connections,
+    )  # fmt: skip
+
+
+def by_gateway(gateway: KannelGateway, messages: Sequence[Outgoing]) -> float:
+    """Seconds until every message is answered, given as the daemon gives them: so many as the window has room for."""
+    answers: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+
+    def done(_: str, outcome: Outcome) -> None:
+        answers.put(outcome)
+
+    begun = time.perf_counter()
+    given = gateway.window
+    gateway.submit(messages[:given], done)
+    for _ in messages:
+        assert answers.get().verdict is Verdict.ACCEPTED
+        gateway.submit(messages[given : given + 1], done)
+        given += 1
+    return time.perf_counter() - begun
+
+
+def by_bare_loop(port: int, targets: Sequence[str], connections: int) -> float:
+    """Seconds until every request is answered."""
+
+    def work(own: Sequence[str]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        for target in own:
+            connection.request("GET", target)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 202
+        connection.close()
+
+    threads = [threading.Thread(target=work, args=(targets[n::connections],)) for n in range(connections)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - begun
+
+
+def target_of(request: bytes) -> str:
+    """The path and query of a request."""
+    return request.split(b" ", 2)[1].decode()
+
+
+@contextmanager
+def surroundings(connections: int) -> Iterator[tuple[KannelGateway, Kannel, Callable[[], object]]]:
+    """The gateway, Kannel behind it, and what waits until Kannel has nothing left to do."""
+    command = [sys.executable, "-m", "tests.support.smpppeer"]
+    with (
+        tempfile.TemporaryDirectory(prefix="smsd-bench-") as name,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer,
+    ):
+        assert peer.stdout is not None
+        smsc_port = int(peer.stdout.readline().rpartition(":")[2])
+        inbound_port = free_port()
+        # without a receiver for them, receipts of the submission would be tried again and again
+        retries = {"smsbox": {"http_request_retry": 0}}
+        folder = Path(name) / "kannel"
+        with Kannel(folder, smsc_port=smsc_port, inbound_port=inbound_port, changes=retries) as kannel:
+            kannel.start()
+            gateway = a_gateway(kannel, inbound_port, connections)
+            yield gateway, kannel, lambda: wait_until(lambda: "store size 0" in kannel.status(), 120)
+            gateway.close()
+        peer.kill()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the medians and their ratio."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway_kannel")
+    parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--connections", type=int, default=8)
+    options = parser.parse_args(arguments)
+    messages = [
+        Outgoing(f"{n:032x}", f"84905{n:06}", TEXT, "result_ready", "agency", f"H32-{n}", NOW, 2)
+        for n in range(options.messages)
+    ]
+    ours, bare = [], []
+    with surroundings(options.connections) as (gateway, kannel, rest):
+        targets = [target_of(gateway.request_for(message)) for message in messages]
+        for _ in range(options.rounds):
+            ours.append(by_gateway(gateway, messages))
+            rest()
+            bare.append(by_bare_loop(kannel.port, targets, options.connections))
+            rest()
+    by_ours, by_bare = (options.messages / statistics.median(times) for times in (ours, bare))
+    ratios = sorted(b / o for o, b in zip(ours, bare, strict=True))
+    print(
+        f"{options.messages} messages, {options.connections} connections, median of {options.rounds}: "
+        f"{by_ours:,.0f} messages/s by the gateway, {by_bare:,.0f} by the bare loop, "
+        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""`smsd check`: what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smsd.adapters.store.engine import Database
+from tests.cli.office import READY, RECEIVED, SUPPLEMENT, Office
+from tests.support.httpgateway import HttpGateway
+from tests.support.postgres import free_port
+
+
+def results(office: Office, *words: str) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(r["subject"], r["name"]): r for r in office.smsd("check", *words, "--json").json}
+
+
+@pytest.fixture
+def sound(baselined: Office) -> Office:
+    """Dossiers at every step that has a notice."""
+    for agency in baselined.databases:
+        baselined.move(f"{agency}-0", READY, agency)
+        baselined.move(f"{agency}-1", RECEIVED, agency, status=SUPPLEMENT)
+    return baselined
+
+
+def test_a_sound_installation_has_nothing_to_mend(sound: Office) -> None:
+    shown = sound.smsd("check")
+    assert shown.status == 0
+    assert shown.out.splitlines()[-1].endswith("0 warnings, 0 failed")
+    assert "failed " not in shown.out
+    assert "→" not in shown.out
+
+
+def test_texts_are_counted_for_the_agency_whose_name_makes_them_longest(sound: Office) -> None:
+    sound.agency("so-xay-dung", short_name="Sở " + "Xây dựng và nhiều việc khác " * 4)
+    text = results(sound)["texts", "result_ready"]
+    assert text["state"] == "warning"
+    assert "4 segments, 1200 đ (unicode), for so-xay-dung:" in text["message"]
+    assert "unaccented" in text["hint"]
+    assert "3 segments, 900 đ" in results(sound, "nha-trang")["texts", "result_ready"]["message"]
+    sound.configure(messages={"encoding": "unaccented"})
+    assert "1 segments, 300 đ (unaccented)" in results(sound, "nha-trang")["texts", "supplement"]["message"]
+
+
+def test_a_named_agency_is_looked_at_alone(sound: Office) -> None:
+    subjects = {subject for subject, _ in results(sound, "nha-trang")}
+    assert subjects == {"texts", "nha-trang"}
+
+
+def test_a_wrong_agency_file_ends_with_2_and_every_mistake(sound: Office) -> None:
+    file = sound.folder / "agencies" / "so-xay-dung.yaml"
+    file.write_text("name: Sở Xây dựng\nmode: loud\nbogus: 1\n")
+    for words in ((), ("so-xay-dung",), ("nha-trang", "so-xay-dung")):
+        shown = sound.smsd("check", *words)
+        assert shown.status == 2
+        assert shown.out.count(f"{file}:") >= 3
+    assert sound.smsd("check", "nha-trang").status == 0
+
+
+def test_faults_of_a_database_fail_its_agency_alone(sound: Office) -> None:
+    sound.databases["nha-trang"].lose_view()
+    shown = sound.smsd("check")
+    assert shown.status == 1
+    found = results(sound)
+    failed = {subject for (subject, _), r in found.items() if r["state"] == "failed"}
+    assert failed == {"nha-trang"}
+    assert found["nha-trang", "view"]["hint"]
+
+
+def test_a_database_out_of_reach_does_not_keep_the_others_waiting(sound: Office) -> None:
+    sound.agency(
+        "so-xay-dung",
+        database=f"postgresql+psycopg2://smsd:s3cret@127.0.0.1:{free_port()}/motcua",
+        timeout="2s",
+    )
+    shown = sound.smsd("check")
+    assert shown.status == 1
+    assert "s3cret" not in shown.out + shown.err
+    assert results(sound)["nha-trang", "positions"]["state"] == "ok"
+
+
+def test_misspelt_steps_and_bad_numbers_are_warned_of(sound: Office) -> None:
+    sound.configure(positions={"result_ready": {"steps": ["Tra ket qua"]}})
+    sound.move("nha-trang-2", "Thẩm định", phone="khong co")
+    found = results(sound)
+    assert "no dossier is at a step of result_ready" in found["nha-trang", "positions"]["message"]
+    assert "25.0 % have no usable number (3 mobile, 1 no_phone)" in found["nha-trang", "phones"]["message"]
+    assert sound.smsd("check").status == 0
+
+
+def test_the_store_is_looked_at_and_never_made(office: Office) -> None:
+    assert results(office)["store", "state store"]["state"] == "warning"
+    assert not (office.folder / "smsd.db").exists()
+    office.once()
+    assert "no daemon runs on it" in results(office)["store", "state store"]["message"]
+    database = Database(f"sqlite:///{office.folder / 'smsd.db'}")
+    database.lock()
+    assert "a daemon runs on it" in results(office)["store", "state store"]["message"]
+    database.close()
+    (office.folder / "smsd.db").write_bytes(b"garbage" * 1000)
+    for file in office.folder.glob("smsd.db-*"):
+        file.unlink()
+    assert results(office)["store", "state store"]["state"] == "failed"
+    assert office.smsd("check").status == 1
+
+
+def test_a_gateway_out_of_reach_fails_and_a_link_without_receipts_is_warned_of(sound: Office) -> None:
+    def kannel(url: str) -> dict[str, str]:
+        return {"type": "kannel", "url": url, "username": "smsd", "password": "sesame"}
+
+    sound.configure(gateway=kannel(f"http://127.0.0.1:{free_port()}/cgi-bin/sendsms"))
+    found = results(sound)
+    assert any(subject == "gateway" and r["state"] == "failed" for (subject, _), r in found.items())
+    assert found["gateway", "receipts"]["state"] == "warning"
+    with HttpGateway() as gateway:
+        sound.configure(gateway=kannel(gateway.url))
+        found = results(sound)
+        assert not any(r["state"] == "failed" for r in found.values())
+        assert gateway.messages == []
+
+
+def test_an_agency_that_is_off_is_looked_at_only_by_name(sound: Office) -> None:
+    sound.agency("nha-trang", mode="off")
+    assert "nha-trang" not in {subject for subject, _ in results(sound)}
+    assert results(sound, "nha-trang")["nha-trang", "connection"]["state"] == "ok"
+
+
+def test_a_secret_an_off_agency_still_lacks_is_told_by_name(sound: Office) -> None:
+    sound.agency("nha-trang", mode="off", database="sqlite:///${NO_SUCH_VARIABLE}")
+    shown = sound.smsd("check", "nha-trang")
+    assert shown.status == 1
+    assert "NO_SUCH_VARIABLE" in shown.out

@@ -1,0 +1,87 @@
+"""`smsd status`: what an operator sees first, and the exit status that scripts look at."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from smsd.adapters.store.engine import Database
+from smsd.adapters.store.journal import Journal
+from smsd.core.clock import SystemClock
+from smsd.daemon_fact import DAEMON_FACT
+from tests.cli.office import READY, Office
+
+
+def test_a_sound_installation_is_told_agency_by_agency(baselined: Office) -> None:
+    baselined.agency("loc-tho", mode="off", database="sqlite:///../loc-tho.db")
+    shown = baselined.smsd("status")
+    assert shown.status == 0
+    lines = {line.split()[0]: line.split() for line in shown.out.splitlines() if line}
+    assert lines["daemon"][1:3] == ["not", "running"]
+    assert lines["gateway"] == ["gateway", "spool:", "nothing", "waits"]
+    assert lines["nha-trang"][1] == "live"
+    assert lines["nha-trang"][-2:] == ["4", "good"]
+    assert lines["loc-tho"][1] == "off"
+    assert all(len(line) <= 100 for line in shown.out.splitlines())
+
+
+def test_programs_read_the_same_with_lag_and_queue(baselined: Office) -> None:
+    baselined.move("nha-trang-0", READY)
+    baselined.smsd("poll", "nha-trang")
+    document = baselined.smsd("status", "--json").json
+    agency = next(a for a in document["agencies"] if a["id"] == "nha-trang")
+    assert document["daemon"]["running"] is False
+    assert document["queue"] == agency["queue"] == {"queued": 1}
+    assert 0 <= agency["lag_seconds"] < 60
+    assert datetime.fromisoformat(agency["last_good_at"]).tzinfo is not None
+    assert (agency["rows"], agency["dossiers"], agency["error"]) == (4, 4, None)
+
+
+def test_an_agency_that_cannot_be_read_is_told_with_its_fault_and_ends_with_1(baselined: Office) -> None:
+    baselined.databases["nha-trang"].lose_view()
+    assert baselined.once() == 1
+    shown = baselined.smsd("status")
+    assert shown.status == 1
+    assert "nha-trang cannot be read (since" in shown.out
+    assert "tried again at" in shown.out
+    assert "ALARM" in shown.out
+    document = baselined.smsd("status", "--json").json
+    assert [alarm["key"] for alarm in document["alarms"]] == ["agency:nha-trang"]
+    assert next(a for a in document["agencies"] if a["id"] == "nha-trang")["error_code"] == "view_missing"
+
+
+def test_an_agency_whose_file_is_wrong_is_listed_with_every_mistake(baselined: Office) -> None:
+    (baselined.folder / "agencies" / "so-xay-dung.yaml").write_text(
+        "name: Sở Xây dựng\nmode: loud\nbogus: 1\n"
+    )
+    shown = baselined.smsd("status")
+    assert shown.status == 1
+    assert "so-xay-dung: its file is wrong" in shown.out
+    assert shown.out.count("so-xay-dung.yaml:") >= 3
+    problems = baselined.smsd("status", "--json").json["problems"]
+    assert len(problems["so-xay-dung"]) >= 3
+
+
+def test_a_running_daemon_is_told_from_one_that_hangs_and_from_one_that_is_gone(baselined: Office) -> None:
+    database = Database(f"sqlite:///{baselined.folder / 'smsd.db'}")
+    journal = Journal(database)
+    now = SystemClock().now()
+
+    def seen(ago: timedelta) -> None:
+        journal.note_fact(
+            DAEMON_FACT, json.dumps({"pid": 4711, "version": "1", "at": (now - ago).isoformat()})
+        )
+
+    database.lock()
+    seen(timedelta(seconds=20))
+    shown = baselined.smsd("status")
+    assert shown.status == 0
+    assert "daemon   running (pid 4711), smsd 1" in shown.out
+    seen(timedelta(minutes=10))
+    shown = baselined.smsd("status")
+    assert shown.status == 1
+    assert "daemon   hangs" in shown.out
+    database.close()
+    shown = baselined.smsd("status")
+    assert shown.status == 0
+    assert "daemon   not running; the last sign of life" in shown.out
