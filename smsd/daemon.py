@@ -22,7 +22,7 @@ from smsd.adapters.memory import limit_arenas
 from smsd.adapters.store.engine import Database
 from smsd.adapters.systemd import Systemd
 from smsd.core.clock import Clock, SystemClock
-from smsd.core.errors import ConfigError, SmsdError, described
+from smsd.core.errors import ConfigError, SmsdError, StoreError, described
 from smsd.daemon_fact import DAEMON_FACT, SIGN_OF_LIFE
 from smsd.inbound import Inbound
 from smsd.running import Running, daily_jobs
@@ -35,6 +35,8 @@ TURN = 0.2
 """Seconds from one turn of the loop to the next."""
 STALLED_AFTER = 60.0
 """Seconds without a turn after which the daemon says that it is not alive."""
+_CLAIM_EVERY = 5.0
+"""Seconds from one look at the claim on the store to the next, for the daemon that has it and for those that wait."""
 _LOOK = 0.5
 _STOP_WITHIN = 9.0
 """Seconds a stop may take; what is under way then is as after a power failure, and taken up by the next start."""
@@ -61,7 +63,7 @@ class Daemon:
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._wake = threading.Event()
-        self._turned = time.monotonic()
+        self._turned = self._claim_seen = time.monotonic()
         self._running: Running | None = None
         self._inbound: Inbound | None = None
 
@@ -91,12 +93,36 @@ class Daemon:
         try:
             database = open_database(self._installation.settings)
             try:
-                database.lock()
-                self._serve(database)
+                if self._claim(database):
+                    self._serve(database)
             finally:
                 database.close()
         except BaseException as error:
             broke_off.append(error)
+
+    def _claim(self, database: Database) -> bool:
+        """Make the store this daemon's own. False: told to stop before it was.
+
+        A store on a database server may be shared by several hosts: there one daemon works, and the others stand by
+        until it is gone.
+        """
+        standing_by = False
+        while not self._stop.is_set():
+            try:
+                database.lock()
+            except StoreError as error:
+                if error.code != "store_in_use" or database.is_sqlite:
+                    raise
+            else:
+                return True
+            if not standing_by:
+                standing_by = True
+                log.info("standing_by", reason="a daemon on another host works on this store")
+                self._systemd.ready()
+                self._systemd.status("standing by: another host's daemon works on the state store")
+            self._systemd.alive()
+            self._stop.wait(_CLAIM_EVERY)
+        return False
 
     def _serve(self, database: Database) -> None:
         installation = self._installation
@@ -129,8 +155,21 @@ class Daemon:
                 self._reload.clear()
                 self._reload_now(database)
             self._turn(ticks)
+            self._hold_claim(database)
             self._wake.wait(TURN)
             self._wake.clear()
+
+    def _hold_claim(self, database: Database) -> None:
+        """End when the claim on the store is lost (its server restarted): another host may have taken it."""
+        if time.monotonic() - self._claim_seen < _CLAIM_EVERY:
+            return
+        if not database.still_locked():
+            raise StoreError(
+                "the claim on the state store is lost",
+                code="claim_lost",
+                hint="its database server restarted; systemd starts smsd again",
+            )
+        self._claim_seen = time.monotonic()
 
     def _turn(self, ticks: Ticks) -> None:
         """One turn; an error costs this turn, never the daemon."""

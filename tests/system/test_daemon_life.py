@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,7 +18,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.httpgateway import HttpGateway
-from tests.support.postgres import free_port, wait_until
+from tests.support.postgres import PostgresServer, free_port, wait_until
 from tests.system.daemonoffice import ALL_DAY, HERE, READY, WORK, Office, baselined, instant, reload
 from tests.system.process import Daemon
 
@@ -47,6 +48,50 @@ def test_a_second_daemon_on_the_store_is_refused_and_leaves_the_first_alone(offi
         wait_until(lambda: office.codes() == ["alpha-1"])
         assert daemon.stop() == 0
     assert office.smsd("status").stdout.startswith("daemon   not running")
+
+
+def test_on_a_shared_store_one_host_works_and_another_stands_by_until_it_is_gone(
+    office: Office, postgres: PostgresServer, pg_database: str
+) -> None:
+    office.write(store=postgres.url(pg_database))
+    with Daemon(office) as first:
+        baselined(first, "alpha", "beta")
+        with Daemon(office) as second:
+            second.wait_for("standing_by")
+            office.databases["alpha"].update("alpha-1", step=READY)
+            wait_until(lambda: office.codes() == ["alpha-1"])
+            first.kill()
+            second.wait_for("started")
+            office.databases["beta"].update("beta-1", step=READY)
+            wait_until(lambda: sorted(office.codes()) == ["alpha-1", "beta-1"])
+            assert not second.logged("baseline_taken"), "the other host knew everything already"
+            assert second.stop() == 0
+
+
+def test_one_that_stands_by_stops_when_it_is_told_to(
+    office: Office, postgres: PostgresServer, pg_database: str
+) -> None:
+    office.write(store=postgres.url(pg_database))
+    with Daemon(office) as first, Daemon(office) as second:
+        wait_until(lambda: first.logged("started") or second.logged("started"))
+        waiting = second if first.logged("started") else first
+        waiting.wait_for("standing_by")
+        assert waiting.stop() == 0
+
+
+def test_a_daemon_whose_claim_is_lost_ends_and_says_so(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="smsd-store-") as folder:
+        server = PostgresServer(Path(folder))
+        office = Office(tmp_path / "etc", store=server.url(server.database()))
+        office.add("alpha")
+        with Daemon(office) as daemon:
+            baselined(daemon, "alpha")
+            server.stop()
+            server.start()
+            assert daemon.process.wait(timeout=20) == 1
+            wait_until(lambda: any("claim on the state store is lost" in line for line in daemon.raw))
+        office.close()
+        server.stop("immediate")
 
 
 def test_once_polls_everyone_sends_what_is_due_listens_to_nothing_and_ends(office: Office) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from smsd.adapters.store.schema import metadata
+
+_MIGRATING = 0x736D6D67  # "smmg"
 
 
 def run() -> None:
@@ -14,6 +16,8 @@ def run() -> None:
     with engine.connect() as connection:
         locked = connection.execution_options(smsd_immediate=True)
         with locked.begin():
+            if engine.dialect.name == "postgresql":  # two hosts may start at once on a new store
+                locked.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATING})"))
             context.configure(
                 connection=locked, target_metadata=metadata, render_as_batch=True, compare_type=True
             )
