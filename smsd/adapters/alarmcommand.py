@@ -16,10 +16,11 @@ _SECONDS = 30
 
 
 class AlarmCommand:
-    """Runs a command for each alarm, beside the daemon's work; its failure is a log line."""
+    """Runs a command for each alarm, one at a time and beside the daemon's work; its failure is a log line."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = list(command)
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, alarm: Alarm) -> None:
         """Run the command in the background."""
@@ -34,14 +35,15 @@ class AlarmCommand:
             "at": alarm.at.isoformat(),
         }
         try:
-            done = subprocess.run(  # noqa: S603 - the operator's own command, never a shell line of ours
-                self._command,
-                input=json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"),
-                timeout=_SECONDS,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
+            with self._one_at_a_time:
+                done = subprocess.run(  # noqa: S603 - the operator's own command, never a shell line of ours
+                    self._command,
+                    input=json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"),
+                    timeout=_SECONDS,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    check=False,
+                )
         except (OSError, ValueError, subprocess.TimeoutExpired) as error:
             log.warning("alarm_command_failed", error=type(error).__name__)
             return

@@ -295,3 +295,15 @@ class Part:
     key: str
     verdict: ReceiptVerdict | None = None
     detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Where a message stands when receipts of it come, and what was reported of each of its parts."""
+
+    message_id: str
+    state: MessageState
+    tried: bool
+    """Whether it was ever given to a gateway."""
+    ended: bool
+    parts: tuple[Part, ...] = ()

@@ -5,15 +5,15 @@ A receipt is recorded before it is acknowledged. What it makes of a message is `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from smsd.core.clock import Clock
-from smsd.core.model import Message, MessageState, PartReceipt, Receipt, ReceiptVerdict
+from smsd.core.model import MessageState, PartReceipt, Receipt, ReceiptVerdict
 from smsd.core.names import clean_text
 from smsd.core.outbox import after_receipt
-from smsd.services.ports import Change, Part
+from smsd.services.ports import Change, Part, Reported
 from smsd.services.storage import OutboxStore, OutboxTx
 
 LATE_MATCH_AFTER = timedelta(seconds=30)
@@ -62,10 +62,11 @@ class Receipts:
             message = tx.message(receipt.message_id)
             if message is None:
                 return "unknown_message"
-            change = _change_by(message, receipt, now)
+            ended = message.final_at is not None
+            standing = Reported(message.id, message.state, message.attempts > 0, ended)
+            change = _change_by(standing, receipt, now)
             if change is not None:
                 return "applied" if tx.change([change]) else "repeated"
-        ended = message.final_at is not None
         return "late" if ended and message.state is not _SAID[receipt.verdict] else "repeated"
 
     # parts
@@ -73,14 +74,14 @@ class Receipts:
     def receive_parts(self, receipts: Sequence[PartReceipt]) -> None:
         """Record receipts of parts. One whose part is not known yet waits for the answer that names it."""
         now = self._clock.now()
+        said: dict[str, list[Part]] = {}
+        for receipt in receipts:
+            detail = detail_of(receipt.code, receipt.detail)
+            part = Part(part_key(receipt.part), receipt.verdict, detail)
+            said.setdefault(receipt.gateway, []).append(part)
         with self._store.transaction() as tx:
-            for receipt in receipts:
-                key = part_key(receipt.part)
-                said = Part(key, receipt.verdict, detail_of(receipt.code, receipt.detail))
-                tx.note_part(receipt.gateway, said, now)
-                owner = tx.part_owner(receipt.gateway, key)
-                if owner is not None:
-                    _judge(tx, receipt.gateway, [owner], now)
+            for gateway, parts in said.items():
+                _note(tx, gateway, parts, now)
 
     def keep_parts(
         self, tx: OutboxTx, gateway: str, parts: Mapping[str, Sequence[str]], now: datetime
@@ -88,7 +89,7 @@ class Receipts:
         """Remember which provider's ids stand for which messages, and what was reported of them already."""
         owners = {part_key(part): id_ for id_, some in parts.items() for part in some}
         reported = tx.own_parts(gateway, owners, now)
-        _judge(tx, gateway, dict.fromkeys(owners[key] for key in reported), now)
+        _judge(tx, gateway, {owners[key] for key in reported}, now)
 
     def match_late_parts(self) -> None:
         """Receipts whose id no answer has named: look for it in its other spellings, once."""
@@ -97,25 +98,41 @@ class Receipts:
             unowned = tx.unowned_parts(now - LATE_MATCH_AFTER)
         if not unowned:
             return
+        by_gateway: dict[str, list[Part]] = {}
+        for gateway, part in unowned:
+            by_gateway.setdefault(gateway, []).append(part)
         with self._store.transaction() as tx:
-            for gateway, part in unowned:
-                tx.give_up_part(gateway, part.key)
-                for other in other_spellings(part.key):
-                    owner = tx.part_owner(gateway, other)
-                    if owner is not None:
-                        tx.note_part(gateway, replace(part, key=other), now)
-                        _judge(tx, gateway, [owner], now)
-                        break
+            for gateway, parts in by_gateway.items():
+                tx.give_up_parts(gateway, [part.key for part in parts])
+                _note(tx, gateway, _spelled_otherwise(tx, gateway, parts), now)
 
 
-def _change_by(message: Message, receipt: Receipt, now: datetime) -> Change | None:
+def _spelled_otherwise(tx: OutboxTx, gateway: str, parts: Sequence[Part]) -> list[Part]:
+    """What was reported of these parts, under the first other spelling of each that an answer has named."""
+    spellings = {part.key: other_spellings(part.key) for part in parts}
+    owned = tx.owners_of_parts(gateway, [other for others in spellings.values() for other in others])
+    named = ((part, next(filter(owned.__contains__, spellings[part.key]), None)) for part in parts)
+    return [replace(part, key=key) for part, key in named if key is not None]
+
+
+def _note(tx: OutboxTx, gateway: str, parts: Sequence[Part], now: datetime) -> None:
+    """Record what was said of parts, in this order, and what that makes of their messages."""
+    said: dict[str, Part] = {}
+    for part in parts:
+        if part.key not in said or said[part.key].verdict is ReceiptVerdict.ON_ITS_WAY:
+            said[part.key] = part
+    tx.note_parts(gateway, list(said.values()), now)
+    owners = tx.owners_of_parts(gateway, list(said))
+    _judge(tx, gateway, set(owners.values()), now)
+
+
+def _change_by(message: Reported, receipt: Receipt, now: datetime) -> Change | None:
     """What a receipt makes of a message; None: nothing."""
-    ended = message.final_at is not None
-    after = after_receipt(message.state, receipt.verdict, tried=message.attempts > 0, ended=ended)
+    after = after_receipt(message.state, receipt.verdict, tried=message.tried, ended=message.ended)
     if after is None:
         return None
     return Change(
-        message.id,
+        message.message_id,
         message.state,
         after,
         now,
@@ -126,16 +143,15 @@ def _change_by(message: Message, receipt: Receipt, now: datetime) -> Change | No
     )
 
 
-def _judge(tx: OutboxTx, gateway: str, owners: Iterable[str], now: datetime) -> None:
+def _judge(tx: OutboxTx, gateway: str, owners: Collection[str], now: datetime) -> None:
     """Whole messages by their parts: one part refused is a message refused, all parts delivered is one delivered."""
-    for owner in owners:
-        message = tx.message(owner)
-        if message is None:
-            continue
-        verdict, detail = _of_whole(tx.parts_of(owner))
+    changes = []
+    for message in tx.reported(list(owners)):
+        verdict, detail = _of_whole(message.parts)
         if verdict is not None:
-            change = _change_by(message, Receipt(gateway, owner, verdict, detail=detail or ""), now)
-            tx.change([change] if change is not None else [])
+            receipt = Receipt(gateway, message.message_id, verdict, detail=detail or "")
+            changes.append(_change_by(message, receipt, now))
+    tx.change([change for change in changes if change is not None])
 
 
 def _of_whole(parts: Sequence[Part]) -> tuple[ReceiptVerdict | None, str | None]:

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from smsd.adapters.agencydb.query import ViewColumns, quoted_view, select
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.adapters.agencydb.sqlserver import SqlServer, connection_options, read_datetimeoffset
+from smsd.adapters.agencydb.work import BLOCK_ROWS
 from smsd.core.errors import AgencyError
 from smsd.services.ports import AgencyReader, RawRow
 from tests.support.agencyviews import COLUMNS
@@ -102,13 +103,13 @@ def read(reader: AgencyReader, *columns: str) -> list[RawRow]:
 def test_rows_stream_as_plain_tuples_with_their_texts_and_dates(agency_of: Callable[..., Agency]) -> None:
     due = datetime.fromisoformat("2026-08-05 17:00:00.123456")
     zoned = due.replace(tzinfo=timezone(timedelta(hours=7)))
-    rows = [(f"H32-{number}", "Trả kết quả 😀", due, zoned, None) for number in range(4_500)]
+    rows = [(f"H32-{number}", "Trả kết quả 😀", due, zoned, None) for number in range(4 * BLOCK_ROWS + 500)]
     kinds = (("step", "text"), ("received_at", "datetime"), ("due_at", "zoned"), ("resolved_at", "datetime"))
     reader = agency_of(codes_and(*kinds, rows=rows)).reader()
 
     blocks = list(reader.rows(("dossier_code", *(name for name, _ in kinds))))
 
-    assert [len(block) for block in blocks] == [2_000, 2_000, 500]
+    assert [len(block) for block in blocks] == [BLOCK_ROWS] * 4 + [500]
     assert {type(row) for block in blocks for row in block} == {tuple}
     assert [row for block in blocks for row in block] == rows
 

@@ -84,7 +84,7 @@ def test_a_part_reported_for_good_is_not_asked_after_again(
     for reference, verdict in (("1", ReceiptVerdict.DELIVERED), ("2", ReceiptVerdict.ON_ITS_WAY)):
         accepted(database, reference, later(1))
         with OutboxStore(database).transaction() as tx:
-            tx.note_part(HTTP, Part(reference, verdict), later(2))
+            tx.note_parts(HTTP, [Part(reference, verdict)], later(2))
     assert references(store) == ["2"]
 
 

@@ -153,7 +153,7 @@ def test_parts_of_old_messages_are_dropped_with_their_personal_data(
         tx.own_parts("smpp", {"2": "m2"}, NOW)
     upkeep.blank_personal_data(NOW)
     with OutboxStore(database).looking() as tx:
-        assert (tx.part_owner("smpp", "1"), tx.part_owner("smpp", "2")) == (None, "m2")
+        assert tx.owners_of_parts("smpp", ["1", "2"]) == {"2": "m2"}
 
 
 def test_retention_and_sending_use_indexes_and_do_not_read_years_of_messages(sqlite_url: str) -> None:

@@ -37,7 +37,7 @@ from smsd.adapters.store.schema import agencies, decisions, dossiers, messages
 from smsd.core.model import Message, MessageState, Mode, Reason, Tracked
 from smsd.core.outbox import may_follow, valid_after_hold
 from smsd.core.phones import mask_phone
-from smsd.services.ports import Change, Part
+from smsd.services.ports import Change, Part, Reported
 
 
 class OutboxStore:
@@ -367,17 +367,17 @@ class OutboxTx:
         """Give parts to messages; returns those of which a receipt came already."""
         return self._parts.own(gateway, owners, at)
 
-    def note_part(self, gateway: str, part: Part, at: datetime) -> None:
-        """Keep what a receipt said of a part, whether its message is known or not."""
-        self._parts.note(gateway, part, at)
+    def note_parts(self, gateway: str, parts: Sequence[Part], at: datetime) -> None:
+        """Keep what receipts said of parts, each once, whether their messages are known or not."""
+        self._parts.note(gateway, parts, at)
 
-    def part_owner(self, gateway: str, key: str) -> str | None:
-        """The message a part belongs to, if an answer has named it."""
-        return self._parts.owner(gateway, key)
+    def owners_of_parts(self, gateway: str, keys: Sequence[str]) -> dict[str, str]:
+        """The messages that parts belong to, as far as answers have named them."""
+        return self._parts.owners(gateway, keys)
 
-    def parts_of(self, message_id: str) -> list[Part]:
-        """The parts of a message, with what was reported of each."""
-        return self._parts.of(message_id)
+    def reported(self, ids: Sequence[str]) -> list[Reported]:
+        """Where messages stand, with what was reported of each of their parts."""
+        return self._parts.reported(ids)
 
     def delivered_in_part(self, ids: Sequence[str]) -> set[str]:
         """Which of these messages have a delivered part and none that failed."""
@@ -387,6 +387,6 @@ class OutboxTx:
         """Parts reported by this instant that no answer has named."""
         return self._parts.unowned(until, limit)
 
-    def give_up_part(self, gateway: str, key: str) -> None:
-        """Look for the owner of this part no more."""
-        self._parts.give_up(gateway, key)
+    def give_up_parts(self, gateway: str, keys: Sequence[str]) -> None:
+        """Look for the owners of these parts no more."""
+        self._parts.give_up(gateway, keys)

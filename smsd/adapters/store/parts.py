@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from smsd.adapters.store.mapping import chunks
-from smsd.adapters.store.schema import message_parts
-from smsd.core.model import ReceiptVerdict
-from smsd.services.ports import Part
+from smsd.adapters.store.schema import message_parts, messages
+from smsd.core.model import MessageState, ReceiptVerdict
+from smsd.services.ports import Part, Reported
 
 _GIVEN_UP = ""
 """The owner of a part that no answer named and no other spelling found."""
@@ -40,7 +40,7 @@ class Parts:
                 _unowned(),
                 message_parts.c.at >= at - _EARLY,
             )
-            reported.update({row["part"]: _part(row) for row in self._connection.execute(query).mappings()})
+            reported.update({row.part: _part(row) for row in self._connection.execute(query)})
         rows = [
             _values(gateway, reported.get(key, Part(key)), at) | {"message_id": owner}
             for key, owner in owners.items()
@@ -52,23 +52,33 @@ class Parts:
             self._connection.execute(query.on_conflict_do_update(index_elements=keys, set_=replaced), rows)
         return set(reported)
 
-    def note(self, gateway: str, part: Part, at: datetime) -> None:
-        """Keep what a receipt said; a final word is never taken back."""
-        query = self._insert().values(_values(gateway, part, at))
+    def note(self, gateway: str, parts: Sequence[Part], at: datetime) -> None:
+        """Keep what receipts said of parts, each once; a final word is never taken back."""
+        if not parts:
+            return
+        query = self._insert()
         said = {"verdict": query.excluded.verdict, "detail": query.excluded.detail}
         open_ = or_(message_parts.c.verdict.is_(None), message_parts.c.verdict == ReceiptVerdict.ON_ITS_WAY)
-        keys = ["gateway", "part"]
-        self._connection.execute(query.on_conflict_do_update(index_elements=keys, set_=said, where=open_))
+        query = query.on_conflict_do_update(index_elements=["gateway", "part"], set_=said, where=open_)
+        self._connection.execute(query, [_values(gateway, part, at) for part in parts])
 
-    def owner(self, gateway: str, key: str) -> str | None:
-        """The message a part belongs to."""
-        query = select(message_parts.c.message_id).where(_is(gateway, key))
-        return self._connection.execute(query).scalar() or None
+    def owners(self, gateway: str, keys: Sequence[str]) -> dict[str, str]:
+        """The messages that these parts belong to; those of nobody are left out."""
+        found: dict[str, str] = {}
+        for some in chunks(keys):
+            query = select(message_parts.c.part, message_parts.c.message_id).where(_are(gateway, some))
+            found.update((part, owner) for part, owner in self._connection.execute(query) if owner)
+        return found
 
-    def of(self, message_id: str) -> list[Part]:
-        """The parts of a message."""
-        query = select(message_parts).where(message_parts.c.message_id == message_id)
-        return [_part(row) for row in self._connection.execute(query).mappings()]
+    def reported(self, ids: Sequence[str]) -> list[Reported]:
+        """Where these messages stand, with all their parts."""
+        found: list[Reported] = []
+        for some in chunks(ids):
+            of_message: dict[str, list[Row[Any]]] = {}
+            for row in self._connection.execute(_STANDING.where(messages.c.id.in_(some))):
+                of_message.setdefault(row.id, []).append(row)
+            found += [_reported(rows) for rows in of_message.values()]
+        return found
 
     def delivered_in_part(self, ids: Sequence[str]) -> set[str]:
         """Which of these messages have a delivered part."""
@@ -91,20 +101,42 @@ class Parts:
             .where(message_parts.c.message_id.is_(None), message_parts.c.at <= until)
             .limit(limit)
         )
-        return [(row["gateway"], _part(row)) for row in self._connection.execute(query).mappings()]
+        return [(row.gateway, _part(row)) for row in self._connection.execute(query)]
 
-    def give_up(self, gateway: str, key: str) -> None:
-        """Look for the owner of this part no more; an answer may still name it."""
-        query = update(message_parts).where(_is(gateway, key), message_parts.c.message_id.is_(None))
-        self._connection.execute(query.values(message_id=_GIVEN_UP))
+    def give_up(self, gateway: str, keys: Sequence[str]) -> None:
+        """Look for the owners of these parts no more; an answer may still name them."""
+        for some in chunks(keys):
+            query = update(message_parts).where(_are(gateway, some), message_parts.c.message_id.is_(None))
+            self._connection.execute(query.values(message_id=_GIVEN_UP))
 
     def _insert(self) -> Any:
         dialect = sqlite if self._connection.dialect.name == "sqlite" else postgresql
         return dialect.insert(message_parts)
 
 
-def _is(gateway: str, key: str) -> ColumnElement[bool]:
-    return and_(message_parts.c.gateway == gateway, message_parts.c.part == key)
+_STANDING = (
+    select(
+        messages.c.id,
+        messages.c.state,
+        messages.c.attempts,
+        messages.c.final_at.is_not(None).label("ended"),
+        message_parts.c.part,
+        message_parts.c.verdict,
+        message_parts.c.detail,
+    )
+    .join(message_parts, message_parts.c.message_id == messages.c.id)
+    .order_by(message_parts.c.part)
+)
+
+
+def _reported(rows: Sequence[Row[Any]]) -> Reported:
+    first = rows[0]
+    parts = tuple(_part(row) for row in rows)
+    return Reported(first.id, MessageState(first.state), first.attempts > 0, bool(first.ended), parts)
+
+
+def _are(gateway: str, keys: Sequence[str]) -> ColumnElement[bool]:
+    return and_(message_parts.c.gateway == gateway, message_parts.c.part.in_(keys))
 
 
 def _unowned() -> ColumnElement[bool]:
@@ -115,9 +147,8 @@ def _counts(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return case((condition, 1), else_=0)
 
 
-def _part(row: RowMapping) -> Part:
-    verdict = ReceiptVerdict(row["verdict"]) if row["verdict"] else None
-    return Part(row["part"], verdict, row["detail"])
+def _part(row: Row[Any]) -> Part:
+    return Part(row.part, ReceiptVerdict(row.verdict) if row.verdict else None, row.detail)
 
 
 def _values(gateway: str, part: Part, at: datetime) -> dict[str, Any]:
