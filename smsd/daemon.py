@@ -25,9 +25,10 @@ from smsd.core.clock import Clock, SystemClock
 from smsd.core.errors import ConfigError, SmsdError, StoreError, described
 from smsd.daemon_fact import DAEMON_FACT, SIGN_OF_LIFE
 from smsd.inbound import Inbound
+from smsd.installation import Installation, read_installation
 from smsd.running import Running, daily_jobs
 from smsd.ticks import Ticks
-from smsd.wiring import Installation, System, open_database, read_installation
+from smsd.wiring import System, open_database
 
 log = structlog.get_logger(__name__)
 
@@ -201,6 +202,7 @@ class Daemon:
         self._current().start_daily_jobs()
 
     def _note_turn(self) -> None:
+        self._current().system.alarms.refresh()
         journal = self._current().system.journal
         fact = {"pid": os.getpid(), "version": __version__, "at": self._clock.now().isoformat()}
         journal.note_fact(DAEMON_FACT, json.dumps(fact))

@@ -6,13 +6,10 @@ Nothing here runs by itself: the daemon, the commands and the demo decide what h
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 
-from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.adapters.alarmcommand import AlarmCommand
 from smsd.adapters.gateways.spool import SpoolGateway
 from smsd.adapters.reports.files import FolderReports
@@ -25,107 +22,22 @@ from smsd.adapters.store.snapshots import SnapshotStore
 from smsd.adapters.store.unreported import UnreportedStore
 from smsd.adapters.store.upkeep import UpkeepStore
 from smsd.adapters.store.views import Views
-from smsd.config.load import read_agencies, read_settings
-from smsd.config.policies import policy_of, positions_fingerprint, source_fingerprint
-from smsd.config.settings import Agency, Settings
+from smsd.config.settings import Settings
 from smsd.core.clock import Clock, SystemClock
-from smsd.core.errors import ConfigError
-from smsd.core.figures import ReportAgency
-from smsd.core.model import Mode, PartReceipt
-from smsd.core.policy import AgencyPolicy
+from smsd.core.model import PartReceipt
+from smsd.installation import Installation
 from smsd.roads import gateways_of
 from smsd.services.alarms import AlarmBell
 from smsd.services.daily import MissedPasses, NightlyReports
 from smsd.services.delivery import Delivery, SendingRules
 from smsd.services.lookup import LookupRules, LookupService
 from smsd.services.participation import take_part
-from smsd.services.polling import AgencyPlan, Poller
+from smsd.services.polling import Poller
 from smsd.services.ports import Gateway, LookupRequest, Polled
 from smsd.services.receiptpolling import ReceiptPoller
 from smsd.services.reporting import ReportService, ReportSettings
 from smsd.services.routes import Routes
 from smsd.services.upkeep import Upkeep
-
-
-@dataclass(frozen=True)
-class Installation:
-    """What the files say: the settings, the agencies that can be used, and what is wrong with the others."""
-
-    path: Path
-    settings: Settings
-    agencies: Mapping[str, Agency]
-    problems: Mapping[str, ConfigError]
-
-    @cached_property
-    def policies(self) -> dict[str, AgencyPolicy]:
-        """What each usable agency's configuration means to the core."""
-        return {id_: policy_of(self.settings, agency) for id_, agency in self.agencies.items()}
-
-    @cached_property
-    def plans(self) -> dict[str, AgencyPlan]:
-        """What is polled: every usable agency that is not off."""
-        return {id_: self.plan(id_) for id_, policy in self.policies.items() if policy.mode is not Mode.OFF}
-
-    def plan(self, agency: str) -> AgencyPlan:
-        """How one agency is read."""
-        settings, policy = self.agencies[agency], self.policies[agency]
-        timeout = settings.timeout or self.settings.polling.timeout
-        source = AgencySource(
-            agency=agency,
-            url=settings.database.get_secret_value(),
-            view=settings.view,
-            columns=settings.columns,
-            filter=settings.filter,
-            timeout=timeout,
-        )
-        return AgencyPlan(
-            policy=policy,
-            source=source_fingerprint(settings),
-            positions=positions_fingerprint(policy),
-            timeout=timeout,
-            open_reader=partial(open_reader, source),
-        )
-
-    @cached_property
-    def report_agencies(self) -> list[ReportAgency]:
-        """The agencies as the reports name them; a left out one keeps its id for a name."""
-        known = [
-            ReportAgency(id_, agency.name, takes_part=agency.mode is not Mode.OFF)
-            for id_, agency in self.agencies.items()
-        ]
-        return known + [ReportAgency(id_, id_) for id_ in self.problems if id_ not in self.agencies]
-
-    @cached_property
-    def texts(self) -> dict[str, list[str]]:
-        """Every text in force by notice: those of smsd.yaml first, then what agencies have instead."""
-        found = {kind: [notice.text] for kind, notice in self.settings.notices.items()}
-        for policy in self.policies.values():
-            for kind, own in policy.notices.items():
-                if own.text not in found.setdefault(kind, []):
-                    found[kind].append(own.text)
-        return found
-
-    @cached_property
-    def notices(self) -> tuple[str, ...]:
-        """Every notice configured anywhere, in the order of the reports' columns."""
-        own = (kind for policy in self.policies.values() for kind in policy.notices)
-        return tuple(dict.fromkeys((*(self.settings.notices), *own)))
-
-
-def read_installation(
-    path: Path, environ: Mapping[str, str], *, before: Installation | None = None
-) -> Installation:
-    """Read smsd.yaml and the agencies' files. Raises `ConfigError` for smsd.yaml only.
-
-    On a reload (``before``) an agency whose file is wrong now stays as it was.
-    """
-    settings = read_settings(path, environ)
-    files = read_agencies(settings, environ)
-    agencies = dict(files.agencies)
-    if before is not None:
-        kept = {id_: before.agencies[id_] for id_ in files.problems if id_ in before.agencies}
-        agencies = dict(sorted((agencies | kept).items()))
-    return Installation(path, settings, agencies, files.problems)
 
 
 def open_database(settings: Settings) -> Database:
@@ -200,7 +112,7 @@ class System:
             self._delivery_over(gateway, own.rate)
             for gateway, own in zip(self.gateways, configured, strict=True)
         ]
-        return Routes(deliveries, [own.failover_after for own in configured], self.clock)
+        return Routes(deliveries, [own.failover_after for own in configured])
 
     def _delivery_over(self, gateway: Gateway, rate: float | None) -> Delivery:
         messages = self.settings.messages
@@ -217,7 +129,7 @@ class System:
             rules,
             self.alarms,
             self.clock,
-            policy_of=self.installation.policies.get,
+            policy_of=self.installation.policy_of,
             monotonic=self._monotonic,
             beside=[other.name for other in self.gateways if other is not gateway],
         )

@@ -25,8 +25,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from smsd import __version__
 from smsd.adapters.store.engine import Database
 from smsd.core.errors import ConfigError, SmsdError, StoreError, described
+from smsd.installation import Installation, read_installation
 from smsd.logs import configure_for_terminal
-from smsd.wiring import Installation, System, open_database, read_installation
+from smsd.wiring import System, open_database
 
 DEFAULT_CONFIG = "/etc/smsd/smsd.yaml"
 FAULT, WRONG_USAGE = 1, 2

@@ -20,8 +20,9 @@ from smsd.demo.day import Play
 from smsd.demo.lives import working_days
 from smsd.demo.network import DemoNetwork
 from smsd.demo.stage import DemoClock, Stage, set_up
+from smsd.installation import read_installation
 from smsd.logs import configure_for_daemon
-from smsd.wiring import System, open_database, read_installation
+from smsd.wiring import System, open_database
 
 FIRST_DAY = date(2026, 8, 3)
 """A Monday."""

@@ -53,16 +53,16 @@ class Aging:
 
     def _resolve_unknown(self, now: datetime, unknown_after: timedelta) -> None:
         """An unknown one is asked for, or sent again: under its id where that is safe, else once and marked."""
-        safe = self._gateway.repeats_safely
-        until = now if safe else now - unknown_after
+        patient = now - unknown_after
         with self._store.looking() as tx:
             waiting = tx.in_state(
-                MessageState.UNKNOWN,
-                until=until,
-                possible_duplicate=None if safe else False,
-                beside=self._beside,
+                MessageState.UNKNOWN, until=patient, possible_duplicate=False, beside=self._beside
             )
-        asked = self._ask(waiting)
+            if self._gateway.repeats_safely:
+                waiting += tx.in_state(MessageState.UNKNOWN, until=now, beside=self._beside)
+        # of a gateway that is not configured any more, nobody else knows the ids
+        due = {m.id: m for m in waiting if self._is_safe(m) or (m.state_at or now) <= patient}
+        asked = self._ask([m for m in due.values() if self._is_safe(m) or not m.possible_duplicate])
         if not asked:
             return
         with self._store.transaction() as tx:
@@ -74,17 +74,22 @@ class Aging:
             untrue = {change.message_id for change in ended}
             surely = {m.id for m, outcome in asked if outcome and outcome.verdict in _SURELY_NOT_TAKEN}
             again = [m for m in lost if m.id not in untrue]
-            tx.change([_again(m, now, certain=m.id in surely, safe=safe) for m in again])
+            tx.change([_again(m, now, certain=m.id in surely, safe=self._is_safe(m)) for m in again])
             queued = [
                 m for m in tx.messages([m.id for m in again]).values() if m.state is MessageState.QUEUED
             ]
             tx.change(review(tx, queued, self._policy_of, now))  # to the number of the latest good read
 
+    def _is_safe(self, message: Message) -> bool:
+        """Whether it may be handed over again under its id: the gateway that may have it would tell the repeat."""
+        return self._gateway.repeats_safely and message.gateway == self._gateway.name
+
     def _ask(self, waiting: Sequence[Message]) -> list[tuple[Message, Outcome | None]]:
         asked: list[tuple[Message, Outcome | None]] = []
         until = self._monotonic() + _ASKING
         for message in waiting:
-            asked.append((message, self._gateway.find(message.id, message.made_at)))
+            own = message.gateway == self._gateway.name
+            asked.append((message, self._gateway.find(message.id, message.made_at) if own else None))
             if self._monotonic() > until:
                 break
         return asked
@@ -135,4 +140,5 @@ def _again(message: Message, now: datetime, *, certain: bool, safe: bool) -> Cha
         detail,
         next_at=now,
         possible_duplicate=not (certain or safe),
+        unbound=certain,
     )

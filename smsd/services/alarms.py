@@ -45,6 +45,10 @@ class AlarmBell:
         log.error("alarm_raised", key=key, severity=severity, message=message, hint=hint)
         self.notify(alarm)
 
+    def refresh(self) -> None:
+        """Learn of alarms that commands raised, so that they end here too."""
+        self._standing |= {alarm.key for alarm in self._store.standing_alarms()}
+
     def clear(self, key: str) -> None:
         """The condition is over. Costs nothing while no alarm stands."""
         if key in self._standing:

@@ -100,7 +100,7 @@ class Application:
         self._believe(record)
         if record is not None and record.mode == Mode.LIVE and self._policy.mode is not Mode.LIVE:
             end_unsent(self._tx, self._policy.mode, self._now)
-        if record is not None and not self._baseline and record.positions != self._orders.positions:
+        if record is not None and record.positions not in (None, self._orders.positions):
             self._apply_positions()
         for block in self._snapshot.changed.blocks():
             self._apply_block(block)

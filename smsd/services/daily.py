@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta, tzinfo
 
 import structlog
 
-from smsd.core.clock import Clock, at_time, day_bounds, local_day
+from smsd.core.clock import Clock, at_time, local_day
 from smsd.core.errors import AgencyError
-from smsd.core.figures import Finding, ReportAgency
-from smsd.core.model import APOLOGY, FindingKind, Mode, Tracked
-from smsd.core.notices import apology_is_owed
+from smsd.core.figures import ReportAgency
+from smsd.core.model import APOLOGY, Mode
 from smsd.core.outbox import LONGEST_READ_WAIT, backoff
-from smsd.core.phones import mask_phone
 from smsd.services.deadlines import within
 from smsd.services.making import APOLOGY_RUN, LATE_BASELINE
 from smsd.services.polling import AgencyPlan
 from smsd.services.ports import Alarms, RunKey
 from smsd.services.reporting import ReportPaths, ReportService
-from smsd.services.storage import RunBook, SnapshotStore, SnapshotTx
+from smsd.services.silence import list_unapologised
+from smsd.services.storage import RunBook, SnapshotStore
 
 log = structlog.get_logger(__name__)
 
@@ -87,44 +85,9 @@ class MissedPasses:
             if record.baseline_at >= at_time(key.day, notice.at, zone):
                 tx.finish_run(key.name, key.day, "skipped", now, LATE_BASELINE)
                 return
-            count = self._list_silent(tx, plan, key.day, now)
+            count = list_unapologised(tx, plan.policy, key.day, now)
             tx.finish_run(key.name, key.day, "missed", now, f"{count} without an apology")
         log.warning("apology_pass_missed", agency=plan.policy.id, day=key.day.isoformat(), dossiers=count)
-
-    def _list_silent(self, tx: SnapshotTx, plan: AgencyPlan, day: date, now: datetime) -> int:
-        """List the dossiers that were owed an apology for the day after ``day`` and have none; returns how many."""
-        notice, count = plan.policy.notices[APOLOGY], 0
-        due_day = day + timedelta(days=1)
-        for block in tx.due_between(*day_bounds(due_day, plan.policy.zone), present=False):
-            owed = [
-                tracked
-                for tracked in block
-                if apology_is_owed(replace(tracked, missing_reads=0), notice, plan.policy, day)
-            ]
-            made = tx.messages_of([tracked.dossier.code for tracked in owed])
-            silent = [
-                tracked
-                for tracked in owed
-                if not any(
-                    m.kind == APOLOGY and m.due_day == due_day for m in made.get(tracked.dossier.code, [])
-                )
-            ]
-            tx.find([_no_apology(plan.policy.id, day, tracked, now) for tracked in silent])
-            count += len(silent)
-        return count
-
-
-def _no_apology(agency: str, day: date, tracked: Tracked, now: datetime) -> Finding:
-    return Finding(
-        day=day,
-        agency=agency,
-        reason=FindingKind.NO_APOLOGY,
-        at=now,
-        dossier_code=tracked.dossier.code,
-        procedure_code=tracked.dossier.procedure_code or "",
-        kind=APOLOGY,
-        phone_masked=mask_phone(tracked.dossier.phone or ""),
-    )
 
 
 def _days_from(first: date, last: date) -> Iterator[date]:
@@ -232,7 +195,7 @@ class NightlyReports:
         began = self._runs.began(self._clock.now())
         since = max(began, at_time(day, FINAL_AT, self._zone))
         for changed in self._reports.changed_days(since):
-            if day - timedelta(days=DAYS_BACK) <= changed < day:
+            if changed < day:
                 self._write(changed, agencies)
 
     def _write(

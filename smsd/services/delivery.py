@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -34,6 +35,8 @@ _IDLE = 0.2
 """Seconds between looks at the outbox when nothing happens."""
 _RETURNED = frozenset({MessageState.QUEUED, MessageState.UNKNOWN})
 _LONGEST_REFERENCE = 200
+_LONGEST_ANSWER = timedelta(minutes=2)
+"""No gateway takes longer to answer, whatever happens."""
 
 
 class Delivery:
@@ -52,7 +55,7 @@ class Delivery:
         beside: Collection[str] = (),
     ) -> None:
         """``beside``: the other gateways, whose messages with a lost answer are theirs."""
-        self.may_send: Callable[[datetime], bool] = lambda _now: True
+        self.may_send: Callable[[], bool] = lambda: True
         """Whether it is this gateway's turn to send."""
         self._beside = frozenset(beside)
         self._store = store
@@ -157,10 +160,9 @@ class Delivery:
         """Whether the gateway's last answers were faults of its own or of the account."""
         return self._link.in_trouble
 
-    @property
-    def trouble_since(self) -> datetime | None:
-        """Since when the gateway's answers have been faults."""
-        return self._link.trouble_since
+    def trouble_for(self) -> float:
+        """Seconds for which the gateway's answers have been faults; 0 while it is well."""
+        return self._link.trouble_for()
 
     # the pump
 
@@ -168,7 +170,7 @@ class Delivery:
         """Record answers, claim what may go and hand it over. Returns whether anything was done."""
         self._collect(wait)
         now = self._clock.now()
-        room = self._link.room(len(self._under_way), now) if self.may_send(now) else 0
+        room = self._link.room(len(self._under_way), now) if self.may_send() else 0
         answered = len(self._unrecorded)
         if not answered and (room == 0 or not self._store.anything_to_do(now)):
             return False
@@ -225,11 +227,23 @@ class Delivery:
         if not self._unrecorded:
             return
         changes = [self._change_for(message, outcome, now) for message, outcome in self._unrecorded]
-        tx.change(changes)
+        if tx.change(changes) < len(changes):
+            self._record_late(tx, changes)
         parts = {m.id: outcome.parts for m, outcome in self._unrecorded if outcome.parts}
         if parts:
             self._receipts.keep_parts(tx, self.gateway.name, parts, now)
         self._review(tx, [change.message_id for change in changes if change.after in _RETURNED], now)
+
+    def _record_late(self, tx: OutboxTx, changes: Sequence[Change]) -> None:
+        """Answers to messages that were taken for lost meanwhile: what was taken or refused is not sent again."""
+        states = {id_: message.state for id_, message in tx.messages([c.message_id for c in changes]).items()}
+        tx.change(
+            [
+                replace(change, before=MessageState.UNKNOWN)
+                for change in changes
+                if states.get(change.message_id) is MessageState.UNKNOWN and change.after not in _RETURNED
+            ]
+        )
 
     def _change_for(self, message: Message, outcome: Outcome, now: datetime) -> Change:
         after = after_outcome(outcome.verdict)
@@ -273,8 +287,23 @@ class Delivery:
 
     def age(self) -> None:
         """Expire what is too old, ask after or requeue what is unknown, let `accepted` become final."""
+        self._miss_answers()
         self._aging.age(self._link.rules.unknown_after)
         self._receipts.match_late_parts()
+
+    def _miss_answers(self) -> None:
+        """What has long been in `sending` and is not under way here was claimed in vain, or by one that is gone."""
+        now = self._clock.now()
+        with self._store.looking() as tx:
+            old = tx.in_state(MessageState.SENDING, until=now - _LONGEST_ANSWER, beside=self._beside)
+        if not old:
+            return
+        mine = {*self._under_way.copy(), *(message.id for message, _ in list(self._unrecorded))}
+        stuck = [message.id for message in old if message.id not in mine]
+        with self._store.transaction() as tx:
+            detail = "no answer was recorded"
+            tx.change([Change(id_, MessageState.SENDING, MessageState.UNKNOWN, now, detail) for id_ in stuck])
+            self._review(tx, stuck, now)
 
 
 def _outgoing(message: Message, now: datetime) -> Outgoing:

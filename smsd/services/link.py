@@ -91,8 +91,8 @@ class Link:
         self._proven = False
         self._failures = 0
         self._refusals = 0
-        self.trouble_since: datetime | None = None
-        """Since when no answer has shown that the link is well."""
+        self._monotonic = monotonic
+        self._trouble_since: float | None = None
         self._resume_at: datetime | None = None
         self._rest = timedelta(0)
         self._news: Callable[[], None] | None = None
@@ -101,6 +101,14 @@ class Link:
     def in_trouble(self) -> bool:
         """Whether it is stopped, or waits after a fault."""
         return self.stopped or self._failures > 0
+
+    def trouble_for(self) -> float:
+        """Seconds for which no answer has shown that the link is well, whatever the clock was set to; 0 while it is."""
+        return 0.0 if self._trouble_since is None else max(0.0, self._monotonic() - self._trouble_since)
+
+    def _note_trouble(self) -> None:
+        if self._trouble_since is None:
+            self._trouble_since = self._monotonic()
 
     # how much
 
@@ -153,7 +161,7 @@ class Link:
             self._refusals += 1
         if verdict is Verdict.REJECTED:
             self._failures = 0
-            self.trouble_since = self.trouble_since if self.stopped else None
+            self._trouble_since = self._trouble_since if self.stopped else None
         if self.stopped or verdict is Verdict.ACCOUNT or self._refusals >= REFUSALS_THAT_STOP:
             self._stop(outcome, now)
         elif verdict in (Verdict.RETRY, Verdict.UNKNOWN):
@@ -169,7 +177,7 @@ class Link:
         if self.stopped:
             log.info("link_recovered", gateway=self._name)
         self._proven, self.stopped = True, False
-        self.trouble_since = None
+        self._trouble_since = None
         self._failures = self._refusals = 0
         self._resume_at = None
         self._news = self._clear
@@ -181,7 +189,7 @@ class Link:
         if self._rests(now) and outcome.retry_after is None:
             return  # one of several under way when the fault began: counted already
         self._failures += 1
-        self.trouble_since = self.trouble_since or now
+        self._note_trouble()
         wait = backoff(self._failures, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
         if outcome.retry_after is not None:
             asked = timedelta(
@@ -201,7 +209,7 @@ class Link:
         if not self.stopped:
             log.error("link_stopped", gateway=self._name, code=outcome.code, detail=outcome.detail)
         self.stopped, self._proven = True, False
-        self.trouble_since = self.trouble_since or now
+        self._note_trouble()
         self._alarm(
             f"gateway {self._name} is stopped: {outcome.code} {outcome.detail}".strip(),
             "mend account, sender or address, then: systemctl reload smsd (one is tried every 10 minutes)",

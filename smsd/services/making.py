@@ -29,6 +29,7 @@ from smsd.core.model import (
 from smsd.core.notices import COUNTS_AS_REPEATED, apology_is_owed, decide, remade_occurrence, still_holds
 from smsd.core.phones import classify, mask_phone
 from smsd.core.policy import AgencyPolicy
+from smsd.services.silence import list_unapologised
 from smsd.services.storage import SnapshotTx
 
 APOLOGY_RUN = "apology"
@@ -221,6 +222,7 @@ class MessageMaker:
             self._add(drafts, batch)
             self._done.apologies += len(drafts)
         self.hold_if_too_many(batch)
+        list_unapologised(self._tx, self._policy, day, self._now)
         self._tx.finish_run(APOLOGY_RUN, day, "done", self._now, f"{self._done.apologies} made")
 
     def _add(self, drafts: list[Made], batch: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from smsd.core.model import Message, MessageState, Mode, Reason, Tracked
 from smsd.core.notices import still_holds
@@ -11,6 +11,9 @@ from smsd.core.phones import classify
 from smsd.core.policy import AgencyPolicy
 from smsd.services.ports import Change
 from smsd.services.storage import OutboxTx
+
+REMOVED = AgencyPolicy(id="", name="", mode=Mode.OFF, zone=UTC, positions=(), notices={})
+"""What stands for the policy of an agency whose file is gone; it takes no part."""
 
 PolicyOf = Callable[[str], AgencyPolicy | None]
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
-from smsd.core.clock import Clock
 from smsd.core.model import PartReceipt, Receipt
 from smsd.services.delivery import Delivery
 
@@ -24,27 +23,25 @@ log = structlog.get_logger(__name__)
 class Routes:
     """The deliveries of all gateways as one."""
 
-    def __init__(self, deliveries: Sequence[Delivery], patience: Sequence[timedelta], clock: Clock) -> None:
+    def __init__(self, deliveries: Sequence[Delivery], patience: Sequence[timedelta]) -> None:
         """``patience``: how long each link may be in trouble before the next takes over."""
-        self._clock = clock
         self.deliveries = tuple(deliveries)
         self._patience = tuple(patience)
         self._in_use = 0
         for place, delivery in enumerate(self.deliveries):
             delivery.may_send = self._turn_of(place)
 
-    def _turn_of(self, place: int) -> Callable[[datetime], bool]:
+    def _turn_of(self, place: int) -> Callable[[], bool]:
         # the first has always its turn: a link in trouble limits itself to a try now and then
-        return lambda now: all(self._given_up(better, now) for better in range(place))
+        return lambda: all(map(self._given_up, range(place)))
 
-    def _given_up(self, place: int, now: datetime) -> bool:
-        since = self.deliveries[place].trouble_since
-        return since is not None and now - since >= self._patience[place]
+    def _given_up(self, place: int) -> bool:
+        return self.deliveries[place].trouble_for() >= self._patience[place].total_seconds()
 
-    def in_use(self, now: datetime) -> str:
+    def in_use(self) -> str:
         """The name of the gateway that sends now; a change is logged."""
         last = len(self.deliveries) - 1
-        place = next((p for p in range(last) if not self._given_up(p, now)), last)
+        place = next((p for p in range(last) if not self._given_up(p)), last)
         if place != self._in_use:
             before, self._in_use = self.deliveries[self._in_use], place
             log.warning(
@@ -107,4 +104,4 @@ class Routes:
         """Let time do to messages what it does, and see which gateway sends."""
         for delivery in self.deliveries:
             delivery.age()
-        self.in_use(self._clock.now())
+        self.in_use()

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from smsd.cli import main
 from smsd.core.clock import SystemClock
 from smsd.daemon import run_once
-from smsd.wiring import read_installation
+from smsd.installation import read_installation
 from tests.support.agencyviews import SqliteAgency
 from tests.system.process import write_yaml, zone_where_it_is
 

@@ -6,7 +6,7 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
-from smsd.wiring import read_installation
+from smsd.installation import read_installation
 from tests.cli.office import NUMBER, READY, Office
 
 

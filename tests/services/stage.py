@@ -178,7 +178,7 @@ class Stage:
     def messages(self, kind: str | None = None) -> list[Message]:
         query = select(*MESSAGE_COLUMNS).order_by(messages.c.made_at, messages.c.dossier_code)
         with self.database.reading() as connection:
-            found = [message_from(row) for row in connection.execute(query).mappings()]
+            found = [message_from(row) for row in connection.execute(query)]
         return [message for message in found if kind is None or message.kind == kind]
 
     def message(self) -> Message:

@@ -27,7 +27,7 @@ class Roads:
             self.stage.a_delivery(self.first, beside=("second",)),
             self.stage.a_delivery(self.second, beside=("first",)),
         ]
-        self.routes = Routes(over, [PATIENCE, PATIENCE], self.stage.clock)
+        self.routes = Routes(over, [PATIENCE, PATIENCE])
 
     def pass_time(self, minutes: int) -> None:
         """Minute by minute, as the daemon turns: read, age, send."""
@@ -38,7 +38,7 @@ class Roads:
             self.routes.drain()
 
     def sends(self) -> str:
-        return self.routes.in_use(self.stage.clock.now())
+        return self.routes.in_use()
 
     def taken(self) -> tuple[int, int]:
         return len(self.first.taken), len(self.second.taken)

@@ -16,8 +16,9 @@ from structlog.testing import capture_logs
 
 from smsd.daemon import run_once
 from smsd.inbound import Inbound
+from smsd.installation import read_installation
 from smsd.running import Running
-from smsd.wiring import System, open_database, read_installation
+from smsd.wiring import System, open_database
 from tests.support.httppeer import Heard, HttpPeer, Said, said_json
 from tests.support.postgres import free_port, wait_until
 from tests.system.daemonoffice import READY, Office

@@ -10,7 +10,8 @@ from urllib.request import urlopen
 from xml.etree import ElementTree
 
 from smsd.inbound import Inbound
-from smsd.wiring import System, open_database, read_installation
+from smsd.installation import read_installation
+from smsd.wiring import System, open_database
 from tests.support.mocalls import signed_by_1pay, signed_by_esms
 from tests.support.postgres import free_port
 from tests.system.daemonoffice import Office

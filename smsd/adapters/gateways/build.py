@@ -55,23 +55,15 @@ def build_gateway(
             notices=notices,
         )
     if isinstance(settings, SmppSettings):
+        session = settings.model_dump(exclude={"type", "rate", "failover_after", "password"})
         return SmppGateway(
-            host=settings.host,
-            port=settings.port,
-            system_id=settings.system_id,
+            **session,
             password=settings.password.get_secret_value(),
-            system_type=settings.system_type,
-            window=settings.window,
-            tls=settings.tls,
-            source_ton=settings.source_ton,
-            source_npi=settings.source_npi,
-            long_messages=settings.long_messages,
             sender=sender,
             encoding=encoding,
             number_format=number_format,
             receipts=receipts,
             lookups=lookups,
-            name=settings.name,
         )
     return KannelGateway(
         settings.url,

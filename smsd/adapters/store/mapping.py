@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, insert
+from sqlalchemy import Connection, Row, RowMapping, insert
 
-from smsd.adapters.store.schema import agencies, message_events, messages
+from smsd.adapters.store.schema import agencies, message_events, messages, to_micros
 from smsd.core.lookups import fold_code
 from smsd.core.model import Dossier, Message, MessageState, Reason, Tracked
 from smsd.services.ports import AgencyRecord
@@ -24,12 +25,15 @@ def agency_from(row: RowMapping) -> AgencyRecord:
     return AgencyRecord(**row)
 
 
-def message_from(row: RowMapping) -> Message:
-    """A message of the outbox."""
-    values = dict(row)
-    values["state"] = MessageState(values["state"])
-    values["reason"] = Reason(values["reason"]) if values["reason"] else None
-    return Message(**values)
+_STATE, _REASON = Message.__slots__.index("state"), Message.__slots__.index("reason")
+
+
+def message_from(row: Row[Any]) -> Message:
+    """A message of the outbox, from a row of `MESSAGE_COLUMNS`."""
+    values = list(row)
+    values[_STATE] = MessageState(values[_STATE])
+    values[_REASON] = Reason(values[_REASON]) if values[_REASON] else None
+    return Message(*values)
 
 
 def tracked_from(row: RowMapping) -> Tracked:
@@ -89,6 +93,16 @@ def record_events(
     ]
     if values:
         connection.execute(insert(message_events), values)
+
+
+def ids_in_order(count: int, at: datetime) -> list[str]:
+    """Ids for messages made together, one by one in this order and after those made before.
+
+    What is sent together lies together in the store's indexes then: with ids at random every commit would write as
+    many pages as it changes messages.
+    """
+    made_together = f"{to_micros(at) // 1000:012x}{secrets.token_hex(5)}"
+    return [f"{made_together}{number:010x}" for number in range(count)]
 
 
 def chunks(items: Sequence[_T], size: int = 500) -> Iterator[Sequence[_T]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
     ColumnElement,
     Connection,
     Integer,
@@ -23,7 +22,6 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
-    null,
     or_,
     select,
     true,
@@ -33,7 +31,7 @@ from sqlalchemy import (
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.mapping import MESSAGE_COLUMNS, chunks, message_from, record_events, tracked_from
 from smsd.adapters.store.parts import Parts
-from smsd.adapters.store.schema import agencies, decisions, dossiers, messages
+from smsd.adapters.store.schema import Instant, agencies, decisions, dossiers, messages
 from smsd.core.model import Message, MessageState, Mode, Reason, Tracked
 from smsd.core.outbox import may_follow, valid_after_hold
 from smsd.core.phones import mask_phone
@@ -118,7 +116,12 @@ class OutboxStore:
 
 def _release(now: datetime) -> Update:
     return _held().values(
-        state=MessageState.QUEUED, next_at=now, state_at=now, valid_until=bindparam("b_valid_until")
+        state=MessageState.QUEUED,
+        next_at=case(  # what is left of `settle`
+            (messages.c.next_at > now, messages.c.next_at), else_=literal(now, messages.c.next_at.type)
+        ),
+        state_at=now,
+        valid_until=bindparam("b_valid_until"),
     )
 
 
@@ -130,37 +133,6 @@ def _held() -> Update:
     return update(messages).where(messages.c.id == bindparam("b_id"), messages.c.state == MessageState.HELD)
 
 
-def _changing() -> Update:
-    """The one statement every change of the outbox is: compare-and-set on state, what is not given stays."""
-    column = messages.c
-    return (
-        update(messages)
-        .where(
-            column.id == bindparam("b_id"), column.state == bindparam("b_before"), column.final_at.is_(None)
-        )
-        .values(
-            state=bindparam("b_after"),
-            state_at=bindparam("b_at"),
-            reason=bindparam("b_reason"),
-            detail=bindparam("b_detail"),
-            possible_duplicate=or_(column.possible_duplicate, bindparam("b_twice", type_=Boolean)),
-            gateway=case(
-                (bindparam("b_unbound", type_=Boolean), null()),
-                else_=_given("gateway"),
-            ),
-            reference=_given("reference"),
-            next_at=_given("next_at"),
-            phone=_given("phone"),
-            phone_masked=_given("phone_masked"),
-            final_at=bindparam("b_final_at"),
-            handed_over_at=func.coalesce(
-                column.handed_over_at, bindparam("b_handed_over_at", type_=column.handed_over_at.type)
-            ),
-            attempts=column.attempts - bindparam("b_failed_tries", type_=Integer),
-        )
-    )
-
-
 def _is_not_of(gateways: Collection[str]) -> ColumnElement[bool]:
     """Messages that none of these gateways may have."""
     if not gateways:
@@ -168,33 +140,91 @@ def _is_not_of(gateways: Collection[str]) -> ColumnElement[bool]:
     return or_(messages.c.gateway.is_(None), messages.c.gateway.not_in(sorted(gateways)))
 
 
-def _given(name: str) -> ColumnElement[Any]:
-    column = messages.c[name]
-    return func.coalesce(bindparam(f"b_{name}", type_=column.type), column)
+def _stands_in(state: MessageState | ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether messages found by their ids are in a state.
+
+    Compared so that the index over states is of no use: SQLite would rather read all that are in the state than look
+    up a hundred ids.
+    """
+    return messages.c.state.concat("") == state
 
 
-_CHANGING = _changing()
+def _claimable() -> Select[Any]:
+    """Queued messages that may go `now`, as they are once they are claimed."""
+    column, now = messages.c, bindparam("now", type_=Instant)
+    fresh = agencies.c.last_good_at + column.settle + literal_column("2") * agencies.c.interval
+    claimed = {"state": literal(MessageState.SENDING), "attempts": column.attempts + 1}
+    return (
+        select(*(claimed.get(name, column[name]) for name in Message.__slots__))
+        .join(agencies, agencies.c.id == column.agency)
+        .join(
+            dossiers,
+            and_(dossiers.c.agency == column.agency, dossiers.c.code == column.dossier_code),
+        )
+        .where(
+            column.state == MessageState.QUEUED,
+            column.final_at.is_(None),
+            column.next_at <= now,
+            column.valid_until > now,
+            agencies.c.mode == Mode.LIVE,
+            agencies.c.last_good_at <= now,  # the age of a read from the future is not known
+            fresh >= now,
+            dossiers.c.missing_reads == 0,
+            dossiers.c.gone_at.is_(None),
+        )
+        .order_by(column.next_at)
+        .limit(bindparam("limit", type_=Integer))
+    )
 
 
-def _change_values(change: Change) -> dict[str, Any]:
-    return {
-        "b_id": change.message_id,
-        "b_before": change.before,
-        "b_after": change.after,
-        "b_at": change.at,
-        "b_reason": change.reason,
-        "b_detail": change.detail,
-        "b_twice": change.possible_duplicate,
-        "b_gateway": change.gateway,
-        "b_unbound": change.unbound,
-        "b_reference": change.reference,
-        "b_next_at": change.next_at,
-        "b_phone": change.phone,
-        "b_phone_masked": mask_phone(change.phone) if change.phone is not None else None,
-        "b_final_at": change.at if change.final else None,
-        "b_handed_over_at": change.at if change.handed_over else None,
-        "b_failed_tries": int(change.failed_try),
+_CLAIMABLE = _claimable()
+_CLAIM = (
+    update(messages)
+    .where(messages.c.id.in_(bindparam("ids", expanding=True)), _stands_in(MessageState.QUEUED))
+    .values(
+        state=MessageState.SENDING,
+        state_at=bindparam("now", type_=Instant),
+        attempts=messages.c.attempts + 1,
+        gateway=bindparam("by"),
+    )
+    .returning(messages.c.id)
+)
+_ALIKE = attrgetter(*(name for name in Change.__slots__ if name not in ("message_id", "reference")))
+"""All of a change but whose it is: messages that change alike are changed by one statement."""
+_KEEP_REFERENCE = (
+    update(messages).where(messages.c.id == bindparam("b_id")).values(reference=bindparam("b_reference"))
+)
+
+
+def _changing(change: Change) -> Update:
+    """Compare-and-set on state for messages that change alike; what is not given stays."""
+    column = messages.c
+    values: dict[str, Any] = {
+        "state": change.after,
+        "state_at": change.at,
+        "reason": change.reason,
+        "detail": change.detail,
     }
+    if change.possible_duplicate:
+        values["possible_duplicate"] = True
+    if change.unbound or change.gateway is not None:
+        values["gateway"] = None if change.unbound else change.gateway
+    if change.next_at is not None:
+        values["next_at"] = change.next_at
+    if change.phone is not None:
+        values |= {"phone": change.phone, "phone_masked": mask_phone(change.phone)}
+    if change.final:
+        values["final_at"] = change.at
+    if change.handed_over:
+        values["handed_over_at"] = func.coalesce(column.handed_over_at, literal(change.at, Instant()))
+    if change.failed_try:
+        values["attempts"] = column.attempts - 1
+    return (
+        update(messages)
+        .where(_stands_in(change.before), column.final_at.is_(None))
+        .values(values)
+        .returning(column.id)
+    )
 
 
 class OutboxTx:
@@ -220,81 +250,48 @@ class OutboxTx:
         is longer waits for room, and those behind it with it. ``beside``: the other gateways; what one of them may
         have taken is left to it.
         """
-        claimable = self._claimable(now).where(_is_not_of(beside))
-        chosen = self._messages(claimable.order_by(messages.c.next_at).limit(limit))
+        query = _CLAIMABLE.where(_is_not_of(beside)) if beside else _CLAIMABLE
+        found = self._connection.execute(query, {"now": now, "limit": limit})
+        chosen = [message_from(row) for row in found]
         if segments is not None:
             taken = accumulate(message.segments for message in chosen)
             chosen = [message for message, total in zip(chosen, taken, strict=True) if total <= segments]
-        claimed: dict[str, int] = {}
+        claimed: set[str] = set()
         for part in chunks([message.id for message in chosen]):
-            query = (
-                update(messages)
-                .where(messages.c.id.in_(part), messages.c.state == MessageState.QUEUED)
-                .values(
-                    state=MessageState.SENDING,
-                    state_at=now,
-                    attempts=messages.c.attempts + 1,
-                    gateway=gateway,
-                )
-                .returning(messages.c.id, messages.c.attempts)
-            )
-            claimed.update((row.id, row.attempts) for row in self._connection.execute(query))
-        events = [(id_, MessageState.SENDING, f"try {n}") for id_, n in claimed.items()]
+            given = {"ids": part, "now": now, "by": gateway}
+            claimed.update(self._connection.execute(_CLAIM, given).scalars())
+        chosen = [message for message in chosen if message.id in claimed]
+        events = [(message.id, MessageState.SENDING, f"try {message.attempts}") for message in chosen]
         record_events(self._connection, events, now)
-        return [
-            replace(m, attempts=claimed[m.id], state=MessageState.SENDING) for m in chosen if m.id in claimed
-        ]
-
-    def _claimable(self, now: datetime) -> Select[Any]:
-        fresh = agencies.c.last_good_at + messages.c.settle + literal_column("2") * agencies.c.interval
-        return (
-            select(*MESSAGE_COLUMNS)
-            .join(agencies, agencies.c.id == messages.c.agency)
-            .join(
-                dossiers,
-                and_(dossiers.c.agency == messages.c.agency, dossiers.c.code == messages.c.dossier_code),
-            )
-            .where(
-                messages.c.state == MessageState.QUEUED,
-                messages.c.final_at.is_(None),
-                messages.c.next_at <= now,
-                messages.c.valid_until > now,
-                agencies.c.mode == Mode.LIVE,
-                agencies.c.last_good_at <= now,  # the age of a read from the future is not known
-                fresh >= literal(now, messages.c.made_at.type),
-                dossiers.c.missing_reads == 0,
-                dossiers.c.gone_at.is_(None),
-            )
-        )
+        return chosen
 
     def change(self, changes: Sequence[Change]) -> int:
         """Apply changes whose message is still in the state it is expected in; how many were. One for each message."""
+        alike: dict[tuple[Any, ...], list[Change]] = {}
         for change in changes:
-            if change.after is not change.before and not may_follow(change.before, change.after):
-                raise ValueError(f"{change.before} is never followed by {change.after}")
-        states = self._open_states([change.message_id for change in changes])
-        applied = [change for change in changes if states.get(change.message_id) == change.before]
-        if applied:
-            self._connection.execute(_CHANGING, [_change_values(change) for change in applied])
-        by_instant: dict[datetime, list[tuple[str, str, str | None]]] = {}
-        for change in applied:
-            event = change.message_id, change.after, change.reason or change.detail
-            by_instant.setdefault(change.at, []).append(event)
-        for at, events in by_instant.items():
-            record_events(self._connection, events, at)
-        return len(applied)
+            alike.setdefault(_ALIKE(change), []).append(change)
+        for first, *_ in alike.values():
+            if first.after is not first.before and not may_follow(first.before, first.after):
+                raise ValueError(f"{first.before} is never followed by {first.after}")
+        return sum(self._change_alike(some) for some in alike.values())
 
-    def _open_states(self, ids: Sequence[str]) -> dict[str, str]:
-        """The states of messages that have not ended; in them until this transaction is over."""
-        states: dict[str, str] = {}
-        for part in chunks(ids):
-            query = (
-                select(messages.c.id, messages.c.state)
-                .where(messages.c.id.in_(part), messages.c.final_at.is_(None))
-                .with_for_update()
-            )
-            states.update((row.id, row.state) for row in self._connection.execute(query))
-        return states
+    def _change_alike(self, changes: Sequence[Change]) -> int:
+        first = changes[0]
+        query = _changing(first)
+        changed: set[str] = set()
+        for part in chunks([change.message_id for change in changes]):
+            changed.update(self._connection.execute(query.where(messages.c.id.in_(part))).scalars())
+        applied = [change for change in changes if change.message_id in changed]
+        references = [
+            {"b_id": change.message_id, "b_reference": change.reference}
+            for change in applied
+            if change.reference is not None
+        ]
+        if references:
+            self._connection.execute(_KEEP_REFERENCE, references)
+        why = first.reason or first.detail
+        record_events(self._connection, [(c.message_id, first.after, why) for c in applied], first.at)
+        return len(applied)
 
     # looking
 
@@ -359,7 +356,7 @@ class OutboxTx:
         return self._messages(query.limit(limit))
 
     def _messages(self, query: Select[Any]) -> list[Message]:
-        return [message_from(row) for row in self._connection.execute(query).mappings()]
+        return [message_from(row) for row in self._connection.execute(query)]
 
     # parts, by the provider's ids
 

@@ -5,7 +5,6 @@ Everything of one applied read happens in one `SnapshotTx`, which is one transac
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -21,6 +20,7 @@ from smsd.adapters.store.mapping import (
     MESSAGE_COLUMNS,
     agency_from,
     chunks,
+    ids_in_order,
     message_from,
     record_events,
     tracked_from,
@@ -259,25 +259,29 @@ class SnapshotTx:
                 .where(messages.c.agency == self._agency, messages.c.dossier_code.in_(part))
                 .order_by(messages.c.made_at, messages.c.occurrence)
             )
-            for row in self._connection.execute(query).mappings():
+            for row in self._connection.execute(query):
                 message = message_from(row)
                 found.setdefault(message.dossier_code, []).append(message)
         return found
 
     def add(self, drafts: Sequence[tuple[Tracked, Draft, timedelta]], batch: str) -> None:
         """Make messages, each with its settle time, and their first events."""
-        rows = [self._message_values(tracked, draft, settle, batch) for tracked, draft, settle in drafts]
-        if not rows:
+        if not drafts:
             return
+        ids = ids_in_order(len(drafts), drafts[0][1].made_at)
+        rows = [
+            self._message_values(id_, tracked, draft, settle, batch)
+            for id_, (tracked, draft, settle) in zip(ids, drafts, strict=True)
+        ]
         self._connection.execute(insert(messages), rows)
         self._events([(row["id"], row["state"], row["reason"]) for row in rows], drafts[0][1].made_at)
 
     def _message_values(
-        self, tracked: Tracked, draft: Draft, settle: timedelta, batch: str
+        self, id_: str, tracked: Tracked, draft: Draft, settle: timedelta, batch: str
     ) -> dict[str, Any]:
         suppressed = draft.state is MessageState.SUPPRESSED
         return {
-            "id": uuid.uuid4().hex,
+            "id": id_,
             "agency": self._agency,
             "dossier_code": tracked.dossier.code,
             "kind": draft.kind,
@@ -356,7 +360,7 @@ class SnapshotTx:
     def unsent(self, states: Iterable[MessageState]) -> list[Message]:
         """The agency's messages in these states, none of which is an ending."""
         query = select(*MESSAGE_COLUMNS).where(self._open(), messages.c.state.in_(sorted(states)))
-        return [message_from(row) for row in self._connection.execute(query).mappings()]
+        return [message_from(row) for row in self._connection.execute(query)]
 
     def any_held(self) -> bool:
         """Whether messages of the agency wait for an operator's decision."""

@@ -166,7 +166,7 @@ class Server(Machine):
 
     def said(self, pid: int) -> list[str]:
         """The lines that a process of the daemon printed."""
-        return [entry["MESSAGE"] for entry in self.journal(f"_PID={pid}")]
+        return [entry["MESSAGE"] for entry in self.journal(f"_PID={pid}", "_TRANSPORT=stdout")]
 
     def logged(self, pid: int, event: str) -> list[Mapping[str, Any]]:
         """A process' log lines of one event."""
