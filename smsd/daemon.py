@@ -268,7 +268,13 @@ class Daemon:
         """Put new services in the place of the old. What can fail comes before the old ones are stopped."""
         old = self._current()
         if installation.settings.store != old.system.settings.store:
-            log.warning("store_not_reloaded", hint="another store takes a restart: systemctl restart smsd")
+            old.system.alarms.raise_alarm(
+                "store",
+                "smsd.yaml names another state store; the daemon goes on with the one it was started on",
+                hint="systemctl restart smsd (commands look at the new one already)",
+            )
+        else:
+            old.system.alarms.clear("store")
         new = Running(System(installation, database, clock=self._clock))
         _ = new.system.gateways
         self._listen_for(new.system, old.system)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ from smsd.services.polling import AgencyPlan
 from smsd.services.ports import AgencyReader, CheckResult
 
 MANY_SEGMENTS = 3
+_NAMES_SHOWN = 20
 _SAMPLE_CODE = "000.00.12.H32-260803-0001"
 _STYLE = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -241,37 +243,66 @@ def _agency(session: Session, agency: str) -> list[CheckResult]:
 
 
 def _contents(reader: AgencyReader, plan: AgencyPlan) -> list[CheckResult]:
-    """What the view's steps, statuses and numbers come to: a misspelt step name shows here."""
+    """What the view's steps, statuses and numbers come to: a misspelt name shows here."""
     rules = plan.policy.positions
     positions: Counter[str] = Counter()
     phones: Counter[str] = Counter()
-    steps: set[str] = set()
+    seen: Counter[tuple[str, str | None, str]] = Counter()
     for block in reader.rows(("step", "status", "phone")):
         for step_raw, status_raw, phone_raw in block:
-            step = text_of(step_raw)
+            step, status = text_of(step_raw), text_of(status_raw)
             if step is None:
                 continue
-            steps.add(fold_name(step))
-            position = position_of(step, text_of(status_raw), rules)
+            position = position_of(step, status, rules)
             positions[position] += 1
+            seen[step, status, position] += 1
             if position != CLOSED:
                 phones[classify(phone_of(phone_raw)).reason or "mobile"] += 1
-    return [_positions_result(positions, steps, plan), *_phones_result(phones)]
-
-
-def _positions_result(positions: Counter[str], steps: set[str], plan: AgencyPlan) -> CheckResult:
     counted = ", ".join(f"{count} {name}" for name, count in sorted(positions.items())) or "no dossiers"
+    return [
+        CheckResult("positions", "ok", counted),
+        *_names_seen(seen),
+        *_misspelt(seen, plan),
+        *_phones_result(phones),
+    ]
+
+
+def _names_seen(seen: Counter[tuple[str, str | None, str]]) -> Iterator[CheckResult]:
+    """The steps and statuses as the view has them, and the position each comes to."""
+    if seen:
+        named = [
+            f"{step}{f' / {status}' if status else ''}: {position} ({count})"
+            for (step, status, position), count in seen.most_common(_NAMES_SHOWN)
+        ]
+        more = f"; and {len(seen) - _NAMES_SHOWN} more" if len(seen) > _NAMES_SHOWN else ""
+        yield CheckResult("steps", "ok", "; ".join(named) + more)
+
+
+def _misspelt(seen: Counter[tuple[str, str | None, str]], plan: AgencyPlan) -> Iterator[CheckResult]:
+    """Configured names that no row has while one has a name much like it; and notices whose steps no row has."""
+    steps = {fold_name(step): step for step, _, _ in seen}
+    statuses = {fold_name(status): status for _, status, _ in seen if status}
+    given = [rule.steps for rule in plan.policy.positions] + [rule.statuses for rule in plan.policy.positions]
+    configured = frozenset[str]().union(*(names for names in given if names is not None))
+    for rule in plan.policy.positions:
+        for key, wanted, there in (("steps", rule.steps, steps), ("statuses", rule.statuses, statuses)):
+            for name in sorted((wanted or frozenset()) - there.keys()):
+                alike = get_close_matches(name, there.keys() - configured, 1, 0.8)
+                if alike:
+                    said = f"no row has “{name}”; did you mean “{there[alike[0]]}”?"
+                    yield CheckResult(
+                        f"positions.{rule.name}.{key}", "warning", said, "mend the name in the YAML"
+                    )
     silent = [
         rule.name
         for rule in plan.policy.positions
-        if rule.name in plan.policy.notices and rule.steps is not None and not rule.steps & steps
+        if rule.name in plan.policy.notices and rule.steps is not None and not rule.steps & steps.keys()
     ]
-    if silent and positions:
-        hint = "compare the step names under positions with those in the view: misspelt, they never match"
-        return CheckResult(
-            "positions", "warning", f"{counted}; no dossier is at a step of {', '.join(silent)}", hint
+    if silent and seen:
+        hint = (
+            "compare the step names under positions with the line “steps” above: misspelt, they never match"
         )
-    return CheckResult("positions", "ok", counted)
+        yield CheckResult("positions", "warning", f"no dossier is at a step of {', '.join(silent)}", hint)
 
 
 def _phones_result(phones: Counter[str]) -> Iterator[CheckResult]:

@@ -17,6 +17,11 @@ SIGNS_MISSED = 6
 """So many signs of life missed in a row mean that the daemon hangs."""
 
 
+_LONG = timedelta(minutes=15)
+_MANY_READS = 10
+"""An agency not read for so many intervals, and for so long, is overdue: the daemon stands still or is not running."""
+
+
 @command("status")
 def status(session: Session) -> int:
     """Agencies, queue, alarms, and whether the daemon runs.
@@ -28,7 +33,8 @@ def status(session: Session) -> int:
         session.print_json(document)
     else:
         _show_status(session, document)
-    failing = any(agency["error"] for agency in document["agencies"]) or document["daemon"]["stalled"]
+    failing = any(agency["error"] or agency["overdue"] for agency in document["agencies"])
+    failing = failing or document["daemon"]["stalled"]
     return FAULT if failing or document["alarms"] or document["problems"] else 0
 
 
@@ -36,6 +42,8 @@ def _status_document(session: Session) -> dict[str, Any]:
     system, installation = session.system, session.installation
     known = {row["id"]: row for row in system.views.agencies()}
     agencies = [_agency_document(session, id_, known.get(id_)) for id_ in installation.agencies]
+    kept = [id_ for id_ in installation.problems if id_ in known and id_ not in installation.agencies]
+    agencies += [_agency_document(session, id_, known[id_]) for id_ in kept]
     queue: dict[str, int] = {}
     for row in known.values():
         for state, count in row["queue"].items():
@@ -70,14 +78,18 @@ def _daemon_document(session: Session) -> dict[str, Any]:
 
 
 def _agency_document(session: Session, id_: str, row: dict[str, Any] | None) -> dict[str, Any]:
-    configured = session.installation.agencies[id_]
+    configured = session.installation.agencies.get(id_)
     row = row or {}
-    off = configured.mode is Mode.OFF
+    mode = configured.mode if configured is not None else Mode(row["mode"])
+    off = mode is Mode.OFF
     good = row.get("last_good_at")
+    interval = row.get("interval", timedelta(0))
     return {
         "id": id_,
-        "name": configured.name,
-        "mode": configured.mode,
+        "name": configured.name if configured is not None else id_,
+        "mode": mode,
+        "mode_in_force": row.get("mode"),
+        "overdue": bool(good and not off and session.now() - good > max(_LONG, _MANY_READS * interval)),
         "baseline_at": row.get("baseline_at"),
         "last_good_at": good,
         "lag_seconds": max(0.0, (session.now() - good).total_seconds()) if good and not off else None,
@@ -135,20 +147,35 @@ def _queue_in_words(queue: dict[str, int]) -> str:
 
 
 def _agency_cells(session: Session, agency: dict[str, Any]) -> tuple[object, ...]:
-    lag, off = agency["lag_seconds"], agency["mode"] is Mode.OFF
-    state = (
-        "" if off else "faulty" if agency["error"] else "good" if agency["last_good_at"] else "not read yet"
-    )
+    lag = agency["lag_seconds"]
     return (
         agency["id"],
-        agency["mode"],
+        _mode_in_words(agency),
         session.local(agency["last_good_at"]),
         "–" if lag is None else str(timedelta(seconds=int(lag))),
         agency["rows"] if agency["rows"] is not None else "–",
         agency["bad_rows"] or "",
-        state,
+        _state_in_words(agency),
         _queue_in_words(agency["queue"]),
     )
+
+
+def _mode_in_words(agency: dict[str, Any]) -> str:
+    """The mode of the file; beside it the one the daemon goes by, while they differ."""
+    in_force = agency["mode_in_force"]
+    if in_force is None or in_force == agency["mode"]:
+        return str(agency["mode"])
+    return f"{in_force} (file: {agency['mode']})"
+
+
+def _state_in_words(agency: dict[str, Any]) -> str:
+    if agency["mode"] is Mode.OFF:
+        return ""
+    if agency["error"]:
+        return "faulty"
+    if agency["overdue"]:
+        return "overdue"
+    return "good" if agency["last_good_at"] else "not read yet"
 
 
 @command("trace")

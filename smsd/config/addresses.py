@@ -118,6 +118,10 @@ def _sqlite(url: URL, text: str, info: ValidationInfo) -> SecretStr:
 
 
 def _check_server(url: URL, accepted: str) -> None:
+    if "@" in (url.host or ""):
+        raise Wrong(
+            "has an @ within its login, accepted: %40 for it, or better ${credential:NAME} for the password"
+        )
     if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
         raise Wrong(f"has a port that cannot be, {accepted}")
     if url.drivername == "mssql+pyodbc" and not (url.host or url.query.get("odbc_connect")):

@@ -59,7 +59,8 @@ class Sources:
         if not folder:
             raise Unset(
                 f"the credential {name} is not set: systemd passes credentials to its services only "
-                f"($CREDENTIALS_DIRECTORY is not set), accepted: LoadCredential={name}:… in the unit"
+                f"($CREDENTIALS_DIRECTORY is not set), accepted: a file credentials/{name} beside smsd.yaml, then "
+                f"smsd-credentials and a restart (it writes LoadCredential={name}:… for the unit)"
             )
         return self._file(Path(folder) / name, f"the credential {name}")
 

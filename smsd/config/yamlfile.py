@@ -145,7 +145,7 @@ def _safely(error: yaml.MarkedYAMLError) -> str:
         lambda match: match[0] if _HARMLESS.fullmatch(match[0]) else "…",
         error.problem or error.context or "it cannot be read",
     )
-    return f"{problem} (a text with : # {{ or [ in it needs quotes)"
+    return f"{problem} (keys of one section start in one column, after spaces; a text with : # {{ or [ needs quotes)"
 
 
 class _Reader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import tempfile
 from collections import Counter
 from datetime import date
@@ -162,7 +163,7 @@ def _show(session: Session, document: dict[str, Any]) -> None:
     files = document["files"]
     for name, path in files.items():
         session.print(f"  {name:<15}{path}")
-    session.print(f"\n  smsd --config {files['config']} status")
+    session.print(f"\n  {sys.argv[0]} --config {files['config']} status")
 
 
 def _agency_cells(row: dict[str, Any], kinds: list[str]) -> tuple[object, ...]:

@@ -132,3 +132,11 @@ def test_a_secret_an_off_agency_still_lacks_is_told_by_name(sound: Office) -> No
     shown = sound.smsd("check", "nha-trang")
     assert shown.status == 1
     assert "NO_SUCH_VARIABLE" in shown.out
+
+
+def test_a_misspelt_status_is_told_with_the_one_that_was_meant(sound: Office) -> None:
+    sound.configure(positions={"supplement": {"statuses": ["Chờ bổ xung"], "steps": [RECEIVED]}})
+    found = results(sound, "nha-trang")["nha-trang", "positions.supplement.statuses"]
+    assert (found["state"], "did you mean “Chờ bổ sung”?" in found["message"]) == ("warning", True)
+    steps = results(sound, "nha-trang")["nha-trang", "steps"]["message"]
+    assert f"{RECEIVED} / {SUPPLEMENT}: in_progress (1)" in steps

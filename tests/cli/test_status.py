@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import datetime, timedelta
 
 from smsd.adapters.store.engine import Database
@@ -85,3 +87,22 @@ def test_a_running_daemon_is_told_from_one_that_hangs_and_from_one_that_is_gone(
     shown = baselined.smsd("status")
     assert shown.status == 0
     assert "daemon   not running; the last sign of life" in shown.out
+
+
+def test_an_agency_nobody_has_read_for_long_is_overdue_and_a_fault(baselined: Office) -> None:
+    with closing(sqlite3.connect(baselined.folder / "smsd.db")) as store, store:
+        store.execute("UPDATE agencies SET last_good_at = last_good_at - 7200000000")
+    shown = baselined.smsd("status")
+    assert shown.status == 1
+    assert "overdue" in shown.out
+
+
+def test_a_mode_that_is_not_reloaded_yet_is_told_beside_the_one_in_force(baselined: Office) -> None:
+    baselined.agency("nha-trang", mode="off")
+    assert "live (file: off)" in baselined.smsd("status").out
+
+
+def test_an_agency_whose_file_is_wrong_keeps_its_line(baselined: Office) -> None:
+    (baselined.folder / "agencies" / "nha-trang.yaml").write_text("name: Nha Trang\nbogus: 1\n")
+    rows = {agency["id"]: agency for agency in baselined.smsd("status", "--json").json["agencies"]}
+    assert rows["nha-trang"]["rows"] is not None

@@ -179,7 +179,8 @@ def test_a_reference_between_braces_is_told_to_need_quotes(path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(path, "gateway: {password: ${credential:kannel}}\n")
     assert printed(caught.value) == [
-        "1:22: file: is not YAML: expected ',' or '}', but got '{' (a text with : # { or [ in it needs quotes)"
+        "1:22: file: is not YAML: expected ',' or '}', but got '{' "
+        "(keys of one section start in one column, after spaces; a text with : # { or [ needs quotes)"
     ]
 
 
