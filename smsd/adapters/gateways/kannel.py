@@ -178,11 +178,17 @@ class _Job:
         self._done(self.message.id, outcome)
 
     def give_up(self) -> None:
-        """Nobody waits any longer."""
-        if self.begun:
-            self.answer(Outcome(Verdict.UNKNOWN, "stopped", "smsd stopped before the answer came"))
+        """Nobody waits any longer; from here on nothing more may begin."""
+        with self._lock:
+            if self._answered:
+                return
+            self._answered = True
+            begun = self.begun
+        if begun:
+            outcome = Outcome(Verdict.UNKNOWN, "stopped", "smsd stopped before the answer came")
         else:
-            self.answer(Outcome(Verdict.RETRY, "stopped", "smsd is stopping"))
+            outcome = Outcome(Verdict.RETRY, "stopped", "smsd is stopping")
+        self._done(self.message.id, outcome)
 
 
 class _Sender:
