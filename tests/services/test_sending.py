@@ -370,3 +370,20 @@ def test_a_rate_is_kept_and_everything_is_sent_in_the_end(stage: Stage) -> None:
     stage.send()
     assert stage.states() == ["accepted"] * 20
     assert stage.gateway.most_under_way == 1
+
+
+def test_a_gateway_that_is_down_for_an_hour_loses_and_doubles_nothing(stage: Stage) -> None:
+    entered(stage, 5)
+    stage.gateway.script(RETRY)
+    for _ in range(60):
+        stage.after()
+        stage.age()
+        stage.send()
+    assert stage.gateway.taken == []
+    assert stage.alarm_keys() == ["gateway:fake"]
+    stage.gateway.mend()
+    for _ in range(5):
+        stage.after()
+        stage.send()
+    assert len({message.id for message in stage.gateway.taken}) == len(stage.gateway.taken) == 5
+    assert stage.alarm_keys() == []
