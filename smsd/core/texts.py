@@ -156,22 +156,17 @@ def split(text: str, encoding: Encoding) -> list[str]:
     Lengths are counted in septets (160 or 153) or UTF-16 units (70 or 67). A character is never cut in two.
     """
     encoded = encode_for(text, encoding)
-    cost, whole, part = (_septets, 160, 153) if encoding is Encoding.UNACCENTED else (_utf16_units, 70, 67)
-    if sum(map(cost, encoded)) <= whole:
+    if encoding is Encoding.UNACCENTED:
+        costs, whole, part = [2 if char in GSM7_EXTENSION else 1 for char in encoded], 160, 153
+    else:
+        costs, whole, part = [2 if char > "\uffff" else 1 for char in encoded], 70, 67
+    if sum(costs) <= whole:
         return [encoded]
     parts: list[str] = []
     start = used = 0
-    for index, char in enumerate(encoded):
-        if used + cost(char) > part:
+    for index, cost in enumerate(costs):
+        if used + cost > part:
             parts.append(encoded[start:index])
             start, used = index, 0
-        used += cost(char)
+        used += cost
     return [*parts, encoded[start:]]
-
-
-def _septets(char: str) -> int:
-    return 2 if char in GSM7_EXTENSION else 1
-
-
-def _utf16_units(char: str) -> int:
-    return 2 if ord(char) > 0xFFFF else 1

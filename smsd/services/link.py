@@ -186,16 +186,13 @@ class Link:
         self._alarms.clear(f"gateway:{self._name}")
 
     def _slow_down(self, outcome: Outcome, now: datetime) -> None:
-        if self._rests(now) and outcome.retry_after is None:
+        wait = _asked_for(outcome)
+        if not self._rests(now):
+            self._failures += 1
+            self._note_trouble()
+            wait = max(wait, backoff(self._failures, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT))
+        elif self._resume_at is not None and now + wait <= self._resume_at:
             return  # one of several under way when the fault began: counted already
-        self._failures += 1
-        self._note_trouble()
-        wait = backoff(self._failures, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
-        if outcome.retry_after is not None:
-            asked = timedelta(
-                seconds=min(max(outcome.retry_after, 0.0), LONGEST_GATEWAY_WAIT.total_seconds())
-            )
-            wait = max(wait, asked)
         self._rest_for(wait, now)
         log.warning("gateway_waits", gateway=self._name, code=outcome.code, seconds=wait.total_seconds())
         if wait >= LONGEST_GATEWAY_WAIT:
@@ -220,3 +217,9 @@ class Link:
 
     def _alarm(self, message: str, hint: str) -> None:
         self._news = lambda: self._alarms.raise_alarm(f"gateway:{self._name}", message, hint=hint)
+
+
+def _asked_for(outcome: Outcome) -> timedelta:
+    """How long the gateway asks us to wait."""
+    seconds = min(max(outcome.retry_after or 0.0, 0.0), LONGEST_GATEWAY_WAIT.total_seconds())
+    return timedelta(seconds=seconds)

@@ -5,7 +5,7 @@ A receipt is recorded before it is acknowledged. What it makes of a message is `
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -89,7 +89,7 @@ class Receipts:
         """Remember which provider's ids stand for which messages, and what was reported of them already."""
         owners = {part_key(part): id_ for id_, some in parts.items() for part in some}
         reported = tx.own_parts(gateway, owners, now)
-        _judge(tx, gateway, {owners[key] for key in reported}, now)
+        _judge(tx, gateway, list(reported), now)
 
     def match_late_parts(self) -> None:
         """Receipts whose id no answer has named: look for it in its other spellings, once."""
@@ -122,8 +122,7 @@ def _note(tx: OutboxTx, gateway: str, parts: Sequence[Part], now: datetime) -> N
         if part.key not in said or said[part.key].verdict is ReceiptVerdict.ON_ITS_WAY:
             said[part.key] = part
     tx.note_parts(gateway, list(said.values()), now)
-    owners = tx.owners_of_parts(gateway, list(said))
-    _judge(tx, gateway, set(owners.values()), now)
+    _judge(tx, gateway, list(said), now)
 
 
 def _change_by(message: Reported, receipt: Receipt, now: datetime) -> Change | None:
@@ -143,10 +142,10 @@ def _change_by(message: Reported, receipt: Receipt, now: datetime) -> Change | N
     )
 
 
-def _judge(tx: OutboxTx, gateway: str, owners: Collection[str], now: datetime) -> None:
-    """Whole messages by their parts: one part refused is a message refused, all parts delivered is one delivered."""
+def _judge(tx: OutboxTx, gateway: str, keys: Sequence[str], now: datetime) -> None:
+    """What these parts make of their messages: one refused is a message refused, all delivered is one delivered."""
     changes = []
-    for message in tx.reported(list(owners)):
+    for message in tx.reported(gateway, keys):
         verdict, detail = _of_whole(message.parts)
         if verdict is not None:
             receipt = Receipt(gateway, message.message_id, verdict, detail=detail or "")

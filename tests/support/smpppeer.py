@@ -315,8 +315,8 @@ class _Session(asyncio.Protocol):
             else:
                 self._on_other(command, status, sequence, body, answers)
         self._rest = data[at:]
+        self.peer.flush()  # what is answered is in the record, even if the process is killed now
         self._answer(answers, receipts)
-        self.peer.flush()
         self.peer.told()
 
     def _answer(self, answers: list[bytes], receipts: list[bytes]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import accumulate
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -28,13 +27,13 @@ from sqlalchemy import (
     update,
 )
 
+from smsd.adapters.store.changes import apply_changes, stands_in
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.mapping import MESSAGE_COLUMNS, chunks, message_from, record_events, tracked_from
 from smsd.adapters.store.parts import Parts
 from smsd.adapters.store.schema import Instant, agencies, decisions, dossiers, messages
 from smsd.core.model import Message, MessageState, Mode, Reason, Tracked
-from smsd.core.outbox import may_follow, valid_after_hold
-from smsd.core.phones import mask_phone
+from smsd.core.outbox import valid_after_hold
 from smsd.services.ports import Change, Part, Reported
 
 
@@ -140,15 +139,6 @@ def _is_not_of(gateways: Collection[str]) -> ColumnElement[bool]:
     return or_(messages.c.gateway.is_(None), messages.c.gateway.not_in(sorted(gateways)))
 
 
-def _stands_in(state: MessageState | ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether messages found by their ids are in a state.
-
-    Compared so that the index over states is of no use: SQLite would rather read all that are in the state than look
-    up a hundred ids.
-    """
-    return messages.c.state.concat("") == state
-
-
 def _claimable() -> Select[Any]:
     """Queued messages that may go `now`, as they are once they are claimed."""
     column, now = messages.c, bindparam("now", type_=Instant)
@@ -180,7 +170,7 @@ def _claimable() -> Select[Any]:
 _CLAIMABLE = _claimable()
 _CLAIM = (
     update(messages)
-    .where(messages.c.id.in_(bindparam("ids", expanding=True)), _stands_in(MessageState.QUEUED))
+    .where(messages.c.id.in_(bindparam("ids", expanding=True)), stands_in(MessageState.QUEUED))
     .values(
         state=MessageState.SENDING,
         state_at=bindparam("now", type_=Instant),
@@ -189,42 +179,6 @@ _CLAIM = (
     )
     .returning(messages.c.id)
 )
-_ALIKE = attrgetter(*(name for name in Change.__slots__ if name not in ("message_id", "reference")))
-"""All of a change but whose it is: messages that change alike are changed by one statement."""
-_KEEP_REFERENCE = (
-    update(messages).where(messages.c.id == bindparam("b_id")).values(reference=bindparam("b_reference"))
-)
-
-
-def _changing(change: Change) -> Update:
-    """Compare-and-set on state for messages that change alike; what is not given stays."""
-    column = messages.c
-    values: dict[str, Any] = {
-        "state": change.after,
-        "state_at": change.at,
-        "reason": change.reason,
-        "detail": change.detail,
-    }
-    if change.possible_duplicate:
-        values["possible_duplicate"] = True
-    if change.unbound or change.gateway is not None:
-        values["gateway"] = None if change.unbound else change.gateway
-    if change.next_at is not None:
-        values["next_at"] = change.next_at
-    if change.phone is not None:
-        values |= {"phone": change.phone, "phone_masked": mask_phone(change.phone)}
-    if change.final:
-        values["final_at"] = change.at
-    if change.handed_over:
-        values["handed_over_at"] = func.coalesce(column.handed_over_at, literal(change.at, Instant()))
-    if change.failed_try:
-        values["attempts"] = column.attempts - 1
-    return (
-        update(messages)
-        .where(_stands_in(change.before), column.final_at.is_(None))
-        .values(values)
-        .returning(column.id)
-    )
 
 
 class OutboxTx:
@@ -267,31 +221,7 @@ class OutboxTx:
 
     def change(self, changes: Sequence[Change]) -> int:
         """Apply changes whose message is still in the state it is expected in; how many were. One for each message."""
-        alike: dict[tuple[Any, ...], list[Change]] = {}
-        for change in changes:
-            alike.setdefault(_ALIKE(change), []).append(change)
-        for first, *_ in alike.values():
-            if first.after is not first.before and not may_follow(first.before, first.after):
-                raise ValueError(f"{first.before} is never followed by {first.after}")
-        return sum(self._change_alike(some) for some in alike.values())
-
-    def _change_alike(self, changes: Sequence[Change]) -> int:
-        first = changes[0]
-        query = _changing(first)
-        changed: set[str] = set()
-        for part in chunks([change.message_id for change in changes]):
-            changed.update(self._connection.execute(query.where(messages.c.id.in_(part))).scalars())
-        applied = [change for change in changes if change.message_id in changed]
-        references = [
-            {"b_id": change.message_id, "b_reference": change.reference}
-            for change in applied
-            if change.reference is not None
-        ]
-        if references:
-            self._connection.execute(_KEEP_REFERENCE, references)
-        why = first.reason or first.detail
-        record_events(self._connection, [(c.message_id, first.after, why) for c in applied], first.at)
-        return len(applied)
+        return apply_changes(self._connection, changes)
 
     # looking
 
@@ -372,9 +302,9 @@ class OutboxTx:
         """The messages that parts belong to, as far as answers have named them."""
         return self._parts.owners(gateway, keys)
 
-    def reported(self, ids: Sequence[str]) -> list[Reported]:
-        """Where messages stand, with what was reported of each of their parts."""
-        return self._parts.reported(ids)
+    def reported(self, gateway: str, keys: Sequence[str]) -> list[Reported]:
+        """The messages that parts belong to: where each stands, with what was reported of all its parts."""
+        return self._parts.reported(gateway, keys)
 
     def delivered_in_part(self, ids: Sequence[str]) -> set[str]:
         """Which of these messages have a delivered part and none that failed."""

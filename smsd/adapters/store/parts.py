@@ -5,11 +5,26 @@ A receipt may come before the answer that names its part; then the part has no o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from smsd.adapters.store.mapping import chunks
@@ -19,6 +34,7 @@ from smsd.services.ports import Part, Reported
 
 _GIVEN_UP = ""
 """The owner of a part that no answer named and no other spelling found."""
+_KEY = ("gateway", "part")
 _EARLY = timedelta(hours=1)
 """A receipt without owner is of the message that is answered within this time; an older one is of an id used before."""
 _FAILED = (ReceiptVerdict.UNDELIVERED, ReceiptVerdict.REJECTED)
@@ -34,33 +50,27 @@ class Parts:
         """Give parts to messages; returns those of which a receipt came already. An id used before starts anew."""
         reported: dict[str, Part] = {}
         for some in chunks(list(owners)):
-            query = select(message_parts).where(
+            query = select(*_SAID).where(
                 message_parts.c.gateway == gateway,
                 message_parts.c.part.in_(some),
                 _unowned(),
                 message_parts.c.at >= at - _EARLY,
             )
-            reported.update({row.part: _part(row) for row in self._connection.execute(query)})
+            reported.update((row.part, _part(*row)) for row in self._connection.execute(query))
         rows = [
             _values(gateway, reported.get(key, Part(key)), at) | {"message_id": owner}
             for key, owner in owners.items()
         ]
         if rows:
-            query = self._insert()
-            replaced = {name: query.excluded[name] for name in ("message_id", "at", "verdict", "detail")}
-            keys = ["gateway", "part"]
-            self._connection.execute(query.on_conflict_do_update(index_elements=keys, set_=replaced), rows)
+            self._connection.execute(_owning(self._connection.dialect.name), rows)
         return set(reported)
 
     def note(self, gateway: str, parts: Sequence[Part], at: datetime) -> None:
         """Keep what receipts said of parts, each once; a final word is never taken back."""
         if not parts:
             return
-        query = self._insert()
-        said = {"verdict": query.excluded.verdict, "detail": query.excluded.detail}
-        open_ = or_(message_parts.c.verdict.is_(None), message_parts.c.verdict == ReceiptVerdict.ON_ITS_WAY)
-        query = query.on_conflict_do_update(index_elements=["gateway", "part"], set_=said, where=open_)
-        self._connection.execute(query, [_values(gateway, part, at) for part in parts])
+        rows = [_values(gateway, part, at) for part in parts]
+        self._connection.execute(_noting(self._connection.dialect.name), rows)
 
     def owners(self, gateway: str, keys: Sequence[str]) -> dict[str, str]:
         """The messages that these parts belong to; those of nobody are left out."""
@@ -70,15 +80,16 @@ class Parts:
             found.update((part, owner) for part, owner in self._connection.execute(query) if owner)
         return found
 
-    def reported(self, ids: Sequence[str]) -> list[Reported]:
-        """Where these messages stand, with all their parts."""
-        found: list[Reported] = []
-        for some in chunks(ids):
-            of_message: dict[str, list[Row[Any]]] = {}
-            for row in self._connection.execute(_STANDING.where(messages.c.id.in_(some))):
-                of_message.setdefault(row.id, []).append(row)
-            found += [_reported(rows) for rows in of_message.values()]
-        return found
+    def reported(self, gateway: str, keys: Sequence[str]) -> list[Reported]:
+        """The messages that these parts belong to: where each stands, with all its parts."""
+        found: dict[str, Reported] = {}
+        for some in chunks(keys):
+            rows: Iterable[Row[Any]] = self._connection.execute(
+                _REPORTED, {"gateway": gateway, "parts": some}
+            )
+            for id_, of_message in groupby(rows, key=itemgetter(0)):
+                found[id_] = _reported(list(of_message))
+        return list(found.values())
 
     def delivered_in_part(self, ids: Sequence[str]) -> set[str]:
         """Which of these messages have a delivered part."""
@@ -97,11 +108,11 @@ class Parts:
     def unowned(self, until: datetime, limit: int) -> list[tuple[str, Part]]:
         """Parts reported by this instant that belong to no message and were not given up."""
         query = (
-            select(message_parts)
+            select(message_parts.c.gateway, *_SAID)
             .where(message_parts.c.message_id.is_(None), message_parts.c.at <= until)
             .limit(limit)
         )
-        return [(row.gateway, _part(row)) for row in self._connection.execute(query)]
+        return [(gateway, _part(*said)) for gateway, *said in self._connection.execute(query)]
 
     def give_up(self, gateway: str, keys: Sequence[str]) -> None:
         """Look for the owners of these parts no more; an answer may still name them."""
@@ -109,30 +120,57 @@ class Parts:
             query = update(message_parts).where(_are(gateway, some), message_parts.c.message_id.is_(None))
             self._connection.execute(query.values(message_id=_GIVEN_UP))
 
-    def _insert(self) -> Any:
-        dialect = sqlite if self._connection.dialect.name == "sqlite" else postgresql
-        return dialect.insert(message_parts)
+
+@cache
+def _owning(dialect: str) -> Insert:
+    """Parts as they are given, whatever was there before."""
+    query = _insert(dialect)
+    replaced = {name: query.excluded[name] for name in ("message_id", "at", "verdict", "detail")}
+    owning: Insert = query.on_conflict_do_update(index_elements=_KEY, set_=replaced)
+    return owning
 
 
-_STANDING = (
+@cache
+def _noting(dialect: str) -> Insert:
+    """What was said of parts, unless something final was said before."""
+    query = _insert(dialect)
+    said = {"verdict": query.excluded.verdict, "detail": query.excluded.detail}
+    open_ = or_(message_parts.c.verdict.is_(None), message_parts.c.verdict == ReceiptVerdict.ON_ITS_WAY)
+    noting: Insert = query.on_conflict_do_update(index_elements=_KEY, set_=said, where=open_)
+    return noting
+
+
+def _insert(dialect: str) -> Any:
+    return (sqlite if dialect == "sqlite" else postgresql).insert(message_parts)
+
+
+_SAID = message_parts.c.part, message_parts.c.verdict, message_parts.c.detail
+_THESE = message_parts.alias()
+_REPORTED = (
     select(
         messages.c.id,
         messages.c.state,
         messages.c.attempts,
-        messages.c.final_at.is_not(None).label("ended"),
-        message_parts.c.part,
-        message_parts.c.verdict,
-        message_parts.c.detail,
+        messages.c.final_at,
+        *_SAID,
     )
     .join(message_parts, message_parts.c.message_id == messages.c.id)
-    .order_by(message_parts.c.part)
+    .where(
+        messages.c.id.in_(
+            select(_THESE.c.message_id).where(
+                _THESE.c.gateway == bindparam("gateway"),
+                _THESE.c.part.in_(bindparam("parts", expanding=True)),
+            )
+        )
+    )
+    .order_by(messages.c.id, message_parts.c.part)
 )
 
 
-def _reported(rows: Sequence[Row[Any]]) -> Reported:
-    first = rows[0]
-    parts = tuple(_part(row) for row in rows)
-    return Reported(first.id, MessageState(first.state), first.attempts > 0, bool(first.ended), parts)
+def _reported(rows: Sequence[Sequence[Any]]) -> Reported:
+    id_, state, attempts, final_at, *_ = rows[0]
+    parts = tuple(_part(*row[4:]) for row in rows)
+    return Reported(id_, MessageState(state), attempts > 0, final_at is not None, parts)
 
 
 def _are(gateway: str, keys: Sequence[str]) -> ColumnElement[bool]:
@@ -147,8 +185,8 @@ def _counts(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return case((condition, 1), else_=0)
 
 
-def _part(row: Row[Any]) -> Part:
-    return Part(row.part, ReceiptVerdict(row.verdict) if row.verdict else None, row.detail)
+def _part(key: str, verdict: str | None, detail: str | None) -> Part:
+    return Part(key, ReceiptVerdict(verdict) if verdict else None, detail)
 
 
 def _values(gateway: str, part: Part, at: datetime) -> dict[str, Any]:
