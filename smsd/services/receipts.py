@@ -94,17 +94,18 @@ class Receipts:
     def match_late_parts(self) -> None:
         """Receipts whose id no answer has named: look for it in its other spellings, once."""
         now = self._clock.now()
-        with self._store.looking() as tx:
-            unowned = tx.unowned_parts(now - LATE_MATCH_AFTER)
-        if not unowned:
-            return
-        by_gateway: dict[str, list[Part]] = {}
-        for gateway, part in unowned:
-            by_gateway.setdefault(gateway, []).append(part)
-        with self._store.transaction() as tx:
-            for gateway, parts in by_gateway.items():
-                tx.give_up_parts(gateway, [part.key for part in parts])
-                _note(tx, gateway, _spelled_otherwise(tx, gateway, parts), now)
+        while True:
+            with self._store.looking() as tx:
+                unowned = tx.unowned_parts(now - LATE_MATCH_AFTER)
+            if not unowned:
+                return
+            by_gateway: dict[str, list[Part]] = {}
+            for gateway, part in unowned:
+                by_gateway.setdefault(gateway, []).append(part)
+            with self._store.transaction() as tx:
+                for gateway, parts in by_gateway.items():
+                    tx.give_up_parts(gateway, [part.key for part in parts])
+                    _note(tx, gateway, _spelled_otherwise(tx, gateway, parts), now)
 
 
 def _spelled_otherwise(tx: OutboxTx, gateway: str, parts: Sequence[Part]) -> list[Part]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smsd.core.model import Outcome, PartReceipt, ReceiptVerdict, Verdict
 from smsd.services.receipts import other_spellings, part_key
@@ -127,6 +131,72 @@ def test_a_stray_receipt_of_long_ago_says_nothing_of_a_new_message(stage: Stage)
 def test_many_receipts_are_recorded_together(stage: Stage) -> None:
     sent(stage, "1", "2", "3")
     stage.delivery.receive_parts([PartReceipt("fake", str(n), DELIVERED) for n in range(1, 30)])
+    assert stage.states() == ["delivered"]
+
+
+def two_may_go(stage: Stage) -> None:
+    """Two messages of two parts each, that will be taken as 1 and 2, 3 and 4."""
+    stage.enter(a_row("H1", step=READY), a_row("H2", step=READY, phone="0905123457"))
+    for code, parts in (("H1", ("1", "2")), ("H2", ("3", "4"))):
+        (id_,) = (message.id for message in stage.messages() if message.dossier_code == code)
+        stage.gateway.script(answered(*parts), id=id_)
+    stage.after(SETTLED)
+
+
+WORDS = st.tuples(
+    st.sampled_from(["1", "2", "3", "4", "77"]),
+    st.sampled_from([DELIVERED, UNDELIVERED, ReceiptVerdict.ON_ITS_WAY]),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(before=st.lists(WORDS, max_size=4), after=st.lists(WORDS, max_size=8))
+def test_receipts_together_are_worth_what_they_are_one_by_one_before_the_answers_and_after(
+    before: list[tuple[str, ReceiptVerdict]], after: list[tuple[str, ReceiptVerdict]]
+) -> None:
+    ends = []
+    for at_once in (True, False):
+        with TemporaryDirectory() as folder:
+            stage = Stage(Path(folder))
+            two_may_go(stage)
+            for words in (before, after):
+                receipts = [PartReceipt("fake", part, verdict, "000") for part, verdict in words]
+                for some in [receipts] if at_once else [[receipt] for receipt in receipts]:
+                    stage.delivery.receive_parts(some)
+                stage.send()
+            ends.append((stage.states(), [stage.events(message.id) for message in stage.messages()]))
+            stage.database.close()
+    assert ends[0] == ends[1]
+
+
+def test_a_windowful_reported_before_its_answers_are_recorded_is_delivered(stage: Stage) -> None:
+    rows = [a_row(f"H{n}", step=READY, phone=f"09051234{n:02d}") for n in range(60)]
+    stage.enter(*rows)
+    for number, message in enumerate(stage.messages()):
+        stage.gateway.script(answered(f"{number:x}"), id=message.id)
+    stage.after(SETTLED)
+    stage.delivery.receive_parts([PartReceipt("fake", f"{n:X}", DELIVERED) for n in range(60)])
+    stage.send()
+    assert stage.states() == ["delivered"] * 60
+    for message in stage.messages():
+        assert stage.events(message.id) == ["queued", "sending", "accepted", "delivered"]
+
+
+def test_receipts_of_several_gateways_may_come_at_once(stage: Stage) -> None:
+    sent(stage, "1")
+    of_another = PartReceipt("another", "1", UNDELIVERED)
+    stage.delivery.receive_parts([of_another, PartReceipt("fake", "1", DELIVERED)])
+    assert stage.states() == ["delivered"]
+
+
+def test_all_receipts_of_nobody_are_given_up_in_one_turn_however_many(stage: Stage) -> None:
+    sent(stage, "4779")
+    strays = [PartReceipt("fake", f"x-{n}", DELIVERED) for n in range(1100)]
+    stage.delivery.receive_parts([*strays, PartReceipt("fake", "12ab", DELIVERED)])
+    stage.clock.forward(timedelta(seconds=30))
+    stage.delivery.age()
+    with stage.outbox.transaction() as tx:
+        assert tx.unowned_parts(stage.clock.now()) == []
     assert stage.states() == ["delivered"]
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import BindParameter, ColumnElement, Connection, Update, bindpar
 
 from smsd.adapters.store.mapping import chunks, record_events
 from smsd.adapters.store.schema import messages
-from smsd.core.model import MessageState
 from smsd.core.outbox import may_follow
 from smsd.core.phones import mask_phone
 from smsd.services.ports import Change
@@ -67,12 +66,21 @@ def _changing(*names: str) -> Update:
         update(messages)
         .where(
             column.id.in_(bindparam("ids", expanding=True)),
-            stands_in(bindparam("before", type_=column.state.type)),
+            _stands_in(bindparam("before", type_=column.state.type)),
             column.final_at.is_(None),
         )
         .values(values)
         .returning(column.id)
     )
+
+
+def _stands_in(state: BindParameter[str]) -> ColumnElement[bool]:
+    """Whether messages found by their ids are in a state.
+
+    Compared so that the index of open messages by their state is of no use: SQLite would rather read all that are in
+    the state than look up a hundred ids.
+    """
+    return messages.c.state.concat("") == state
 
 
 def _new_values(change: Change) -> dict[str, Any]:
@@ -98,12 +106,3 @@ def _new_values(change: Change) -> dict[str, Any]:
     if change.failed_try:
         values["attempts"] = -1
     return values
-
-
-def stands_in(state: MessageState | BindParameter[str]) -> ColumnElement[bool]:
-    """Whether messages found by their ids are in a state.
-
-    Compared so that the index over states is of no use: SQLite would rather read all that are in the state than look
-    up a hundred ids.
-    """
-    return messages.c.state.concat("") == state

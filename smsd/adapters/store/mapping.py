@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, RowMapping, insert
+from sqlalchemy import Connection, Row, RowMapping
 
+from smsd.adapters.store.bulk import BulkInsert
 from smsd.adapters.store.schema import agencies, message_events, messages, to_micros
 from smsd.core.lookups import fold_code
 from smsd.core.model import Dossier, Message, MessageState, Reason, Tracked
@@ -84,15 +85,15 @@ def tracked_values(agency: str, tracked: Tracked, digest: int) -> dict[str, Any]
     }
 
 
+_EVENTS = BulkInsert(message_events, ("message_id", "at", "state", "detail"))
+
+
 def record_events(
     connection: Connection, entries: Sequence[tuple[str, str, str | None]], at: datetime
 ) -> None:
     """Write the audit: message, state, and why."""
-    values = [
-        {"message_id": id_, "at": at, "state": state, "detail": detail} for id_, state, detail in entries
-    ]
-    if values:
-        connection.execute(insert(message_events), values)
+    instant = to_micros(at)
+    _EVENTS.write(connection, [(id_, instant, state, detail) for id_, state, detail in entries])
 
 
 def ids_in_order(count: int, at: datetime) -> list[str]:

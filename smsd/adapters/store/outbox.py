@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from smsd.adapters.store.changes import apply_changes, stands_in
+from smsd.adapters.store.changes import apply_changes
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.mapping import MESSAGE_COLUMNS, chunks, message_from, record_events, tracked_from
 from smsd.adapters.store.parts import Parts
@@ -170,7 +170,7 @@ def _claimable() -> Select[Any]:
 _CLAIMABLE = _claimable()
 _CLAIM = (
     update(messages)
-    .where(messages.c.id.in_(bindparam("ids", expanding=True)), stands_in(MessageState.QUEUED))
+    .where(messages.c.id.in_(bindparam("ids", expanding=True)), messages.c.state == MessageState.QUEUED)
     .values(
         state=MessageState.SENDING,
         state_at=bindparam("now", type_=Instant),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -15,20 +14,20 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Insert,
     Row,
     and_,
     bindparam,
     case,
     func,
+    literal_column,
     or_,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
+from smsd.adapters.store.bulk import BulkInsert
 from smsd.adapters.store.mapping import chunks
-from smsd.adapters.store.schema import message_parts, messages
+from smsd.adapters.store.schema import message_parts, messages, to_micros
 from smsd.core.model import MessageState, ReceiptVerdict
 from smsd.services.ports import Part, Reported
 
@@ -57,20 +56,13 @@ class Parts:
                 message_parts.c.at >= at - _EARLY,
             )
             reported.update((row.part, _part(*row)) for row in self._connection.execute(query))
-        rows = [
-            _values(gateway, reported.get(key, Part(key)), at) | {"message_id": owner}
-            for key, owner in owners.items()
-        ]
-        if rows:
-            self._connection.execute(_owning(self._connection.dialect.name), rows)
+        rows = [_row(gateway, reported.get(key, Part(key)), owner, at) for key, owner in owners.items()]
+        _OWNING.write(self._connection, rows)
         return set(reported)
 
     def note(self, gateway: str, parts: Sequence[Part], at: datetime) -> None:
         """Keep what receipts said of parts, each once; a final word is never taken back."""
-        if not parts:
-            return
-        rows = [_values(gateway, part, at) for part in parts]
-        self._connection.execute(_noting(self._connection.dialect.name), rows)
+        _NOTING.write(self._connection, [_row(gateway, part, None, at) for part in parts])
 
     def owners(self, gateway: str, keys: Sequence[str]) -> dict[str, str]:
         """The messages that these parts belong to; those of nobody are left out."""
@@ -121,29 +113,23 @@ class Parts:
             self._connection.execute(query.values(message_id=_GIVEN_UP))
 
 
-@cache
-def _owning(dialect: str) -> Insert:
+def _replacing(query: Any) -> Any:
     """Parts as they are given, whatever was there before."""
-    query = _insert(dialect)
     replaced = {name: query.excluded[name] for name in ("message_id", "at", "verdict", "detail")}
-    owning: Insert = query.on_conflict_do_update(index_elements=_KEY, set_=replaced)
-    return owning
+    return query.on_conflict_do_update(index_elements=_KEY, set_=replaced)
 
 
-@cache
-def _noting(dialect: str) -> Insert:
-    """What was said of parts, unless something final was said before."""
-    query = _insert(dialect)
+def _saying(query: Any) -> Any:
+    """What is said of parts, unless something final was said before."""
     said = {"verdict": query.excluded.verdict, "detail": query.excluded.detail}
-    open_ = or_(message_parts.c.verdict.is_(None), message_parts.c.verdict == ReceiptVerdict.ON_ITS_WAY)
-    noting: Insert = query.on_conflict_do_update(index_elements=_KEY, set_=said, where=open_)
-    return noting
+    on_its_way: ColumnElement[str] = literal_column(f"'{ReceiptVerdict.ON_ITS_WAY}'")
+    open_ = or_(message_parts.c.verdict.is_(None), message_parts.c.verdict == on_its_way)
+    return query.on_conflict_do_update(index_elements=_KEY, set_=said, where=open_)
 
 
-def _insert(dialect: str) -> Any:
-    return (sqlite if dialect == "sqlite" else postgresql).insert(message_parts)
-
-
+_COLUMNS = ("gateway", "part", "message_id", "at", "verdict", "detail")
+_OWNING = BulkInsert(message_parts, _COLUMNS, _replacing)
+_NOTING = BulkInsert(message_parts, _COLUMNS, _saying)
 _SAID = message_parts.c.part, message_parts.c.verdict, message_parts.c.detail
 _THESE = message_parts.alias()
 _REPORTED = (
@@ -189,12 +175,6 @@ def _part(key: str, verdict: str | None, detail: str | None) -> Part:
     return Part(key, ReceiptVerdict(verdict) if verdict else None, detail)
 
 
-def _values(gateway: str, part: Part, at: datetime) -> dict[str, Any]:
-    return {
-        "gateway": gateway,
-        "part": part.key,
-        "message_id": None,
-        "at": at,
-        "verdict": part.verdict,
-        "detail": part.detail,
-    }
+def _row(gateway: str, part: Part, owner: str | None, at: datetime) -> tuple[Any, ...]:
+    """In the order of `_COLUMNS`."""
+    return gateway, part.key, owner, to_micros(at), part.verdict, part.detail
