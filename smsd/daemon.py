@@ -267,14 +267,6 @@ class Daemon:
     def _replace(self, installation: Installation, database: Database) -> None:
         """Put new services in the place of the old. What can fail comes before the old ones are stopped."""
         old = self._current()
-        if installation.settings.store != old.system.settings.store:
-            old.system.alarms.raise_alarm(
-                "store",
-                "smsd.yaml names another state store; the daemon goes on with the one it was started on",
-                hint="systemctl restart smsd (commands look at the new one already)",
-            )
-        else:
-            old.system.alarms.clear("store")
         new = Running(System(installation, database, clock=self._clock))
         _ = new.system.gateways
         self._listen_for(new.system, old.system)
@@ -283,6 +275,12 @@ class Daemon:
             self._stop.wait(_RATE_PAUSE)  # the new link knows nothing of the old one's last second
         self._running = new
         new.start()
+        if installation.settings.store != self._installation.settings.store:
+            new.system.alarms.raise_alarm(
+                "store",
+                "smsd.yaml names another state store; the daemon goes on with the one it was started on",
+                hint="systemctl restart smsd (commands look at the new one already)",
+            )
         self._listen()
 
     def _listen_for(self, new: System, old: System) -> None:

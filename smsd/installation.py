@@ -9,9 +9,15 @@ from pathlib import Path
 
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.config.load import read_agencies, read_settings
-from smsd.config.policies import policy_of, positions_fingerprint, source_fingerprint
+from smsd.config.policies import (
+    database_and_view,
+    filter_in_effect,
+    policy_of,
+    positions_fingerprint,
+    source_fingerprint,
+)
 from smsd.config.settings import Agency, Settings
-from smsd.core.errors import ConfigError
+from smsd.core.errors import ConfigError, ConfigProblem
 from smsd.core.figures import ReportAgency
 from smsd.core.model import Mode
 from smsd.core.policy import AgencyPolicy
@@ -100,5 +106,21 @@ def read_installation(
     agencies = dict(files.agencies)
     if before is not None:
         kept = {id_: before.agencies[id_] for id_ in files.problems if id_ in before.agencies}
-        agencies = dict(sorted((agencies | kept).items()))
+        return _with_kept(Installation(path, settings, agencies, files.problems), kept)
     return Installation(path, settings, agencies, files.problems)
+
+
+def _with_kept(read: Installation, kept: Mapping[str, Agency]) -> Installation:
+    """What was read, with the agencies that stay as they were. A newcomer on the rows of one of them is left out."""
+    agencies, problems = dict(read.agencies), dict(read.problems)
+    rows_kept = {(database_and_view(one), filter_in_effect(one)): id_ for id_, one in kept.items()}
+    for id_, agency in read.agencies.items():
+        holder = rows_kept.get((database_and_view(agency), filter_in_effect(agency)))
+        if holder is not None:
+            message = (
+                f"reads the same database, view and filter as {holder}, whose own file is wrong just now"
+            )
+            problems[id_] = ConfigError([ConfigProblem(str(agency.path), 1, 1, "filter", message)])
+            del agencies[id_]
+    everyone = dict(sorted((agencies | dict(kept)).items()))
+    return Installation(read.path, read.settings, everyone, dict(sorted(problems.items())))

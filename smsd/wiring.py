@@ -261,11 +261,14 @@ class System:
         self.report_problems()
 
     def _clear_outlived_alarms(self, away: Collection[str]) -> None:
-        """Over are alarms of agencies that are off or removed, of mended files, and of gateways that are not in use."""
+        """Over are alarms of agencies that are off or removed, of mended files, and of gateways that are not in use.
+
+        smsd.yaml was read when this is asked, and the store it names opened, or else the daemon says so afterwards.
+        """
         for alarm in self.journal.standing_alarms():
             kind, _, whose = alarm.key.partition(":")
             gone = kind in ("agency", "held") and whose in away
-            mended = kind == "config" and whose and whose not in self.installation.problems
+            mended = kind in ("config", "store") and whose not in self.installation.problems
             unused = kind == "gateway" and whose not in [one.name for one in self.settings.gateway]
             if gone or mended or unused:
                 self.alarms.clear(alarm.key)

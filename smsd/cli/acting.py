@@ -43,12 +43,10 @@ def poll(session: Session, agency: str, dry_run: bool, accept: bool, baseline: b
         click.echo(f"smsd: {agency} is off (mode: off in its file) and is not read", err=True)
         return FAULT
     orders = replace(session.system.poller.orders(agency), accept=accept, baseline=baseline)
-    applied = read_once(session, agency, orders, dry_run=dry_run)
-    if accept or baseline:
+    if accept or baseline:  # before it is carried out: a decision must not go unrecorded
         action = "accept" if accept else "baseline"
-        session.system.journal.record_decision(
-            session.now(), os_user(), action, agency, f"{applied.rows} rows"
-        )
+        session.system.journal.record_decision(session.now(), os_user(), action, agency, "ordered")
+    applied = read_once(session, agency, orders, dry_run=dry_run)
     if session.as_json:
         session.print_json({"agency": agency, "dry_run": dry_run, **_applied_document(applied)})
     else:
@@ -319,9 +317,10 @@ def list_held(session: Session) -> int:
         session.print("nothing is held")
     else:
         rows = [
-            (b["agency"], b["kind"], b["messages"], b["segments"], session.local(b["since"])) for b in batches
+            (b["agency"], b["kind"], b["messages"], b["segments"], session.local(b["since"]), b["example"])
+            for b in batches
         ]
-        session.print_table(("agency", "notice", "#messages", "#segments", "since"), rows)
+        session.print_table(("agency", "notice", "#messages", "#segments", "since", "for example"), rows)
     return 0
 
 

@@ -15,6 +15,8 @@ from smsd.services.storage import OutboxStore
 
 _ASKING = 2.0
 """Seconds a gateway is asked about lost answers in one turn; the rest is asked about in the next."""
+_REPEATS_TOLD = timedelta(hours=24)
+"""How long a gateway is trusted to tell a repeated id from a new one; providers keep ids for a day."""
 _SURELY_NOT_TAKEN = frozenset({Verdict.RETRY, Verdict.ACCOUNT})
 
 
@@ -61,8 +63,8 @@ class Aging:
             if self._gateway.repeats_safely:
                 waiting += tx.in_state(MessageState.UNKNOWN, until=now, beside=self._beside)
         # of a gateway that is not configured any more, nobody else knows the ids
-        due = {m.id: m for m in waiting if self._is_safe(m) or (m.state_at or now) <= patient}
-        asked = self._ask([m for m in due.values() if self._is_safe(m) or not m.possible_duplicate])
+        due = {m.id: m for m in waiting if self._is_safe(m, now) or (m.state_at or now) <= patient}
+        asked = self._ask([m for m in due.values() if self._is_safe(m, now) or not m.possible_duplicate])
         if not asked:
             return
         with self._store.transaction() as tx:
@@ -74,15 +76,16 @@ class Aging:
             untrue = {change.message_id for change in ended}
             surely = {m.id for m, outcome in asked if outcome and outcome.verdict in _SURELY_NOT_TAKEN}
             again = [m for m in lost if m.id not in untrue]
-            tx.change([_again(m, now, certain=m.id in surely, safe=self._is_safe(m)) for m in again])
+            tx.change([_again(m, now, certain=m.id in surely, safe=self._is_safe(m, now)) for m in again])
             queued = [
                 m for m in tx.messages([m.id for m in again]).values() if m.state is MessageState.QUEUED
             ]
             tx.change(review(tx, queued, self._policy_of, now))  # to the number of the latest good read
 
-    def _is_safe(self, message: Message) -> bool:
+    def _is_safe(self, message: Message, now: datetime) -> bool:
         """Whether it may be handed over again under its id: the gateway that may have it would tell the repeat."""
-        return self._gateway.repeats_safely and message.gateway == self._gateway.name
+        own = message.gateway == self._gateway.name
+        return self._gateway.repeats_safely and own and now - (message.state_at or now) <= _REPEATS_TOLD
 
     def _ask(self, waiting: Sequence[Message]) -> list[tuple[Message, Outcome | None]]:
         asked: list[tuple[Message, Outcome | None]] = []

@@ -36,7 +36,7 @@ _IDLE = 0.2
 _RETURNED = frozenset({MessageState.QUEUED, MessageState.UNKNOWN})
 _LONGEST_REFERENCE = 200
 _LONGEST_ANSWER = timedelta(minutes=2)
-"""No gateway takes longer to answer, whatever happens."""
+"""Longer than handing over what was claimed ever takes; what is under way longer than this is known to be."""
 
 
 class Delivery:
@@ -247,10 +247,10 @@ class Delivery:
 
     def _change_for(self, message: Message, outcome: Outcome, now: datetime) -> Change:
         after = after_outcome(outcome.verdict)
-        wait = timedelta(0)
-        if (
-            outcome.verdict is Verdict.RETRY and not self._beside
-        ):  # else the link rests, and another may have it
+        wait = timedelta(
+            0
+        )  # beside other gateways the link alone rests: one of them may have the message meanwhile
+        if outcome.verdict is Verdict.RETRY and not self._beside:
             wait = backoff(message.attempts, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
         reference = clean_text(outcome.reference)[:_LONGEST_REFERENCE] if outcome.reference else None
         return Change(

@@ -90,6 +90,20 @@ def test_a_gateway_that_tells_repeats_apart_cannot_tell_those_of_another(stage: 
     assert (len(stage.gateway.taken), stage.message().possible_duplicate) == (1, True)
 
 
+def test_a_repeat_is_trusted_to_be_told_for_a_day_only(stage: Stage) -> None:
+    stage.gateway = FakeGateway("esms", repeats_safely=True)
+    stage.start()
+    stage.gateway.script(LOST, times=1)
+    stage.enter(a_row("H1", step=READY))
+    stage.settle_and_send()
+    assert stage.states() == ["unknown"]
+    stage.after(timedelta(hours=25))
+    stage.gateway.taken.clear()  # the provider has forgotten the id
+    stage.age()
+    stage.send()
+    assert (len(stage.gateway.taken), stage.message().possible_duplicate) == (1, True)
+
+
 def test_a_message_that_comes_back_after_its_agency_was_removed_ends_as_off(stage: Stage) -> None:
     stage.gateway.script(HELD, times=1)
     stage.enter(a_row("H1", step=READY))

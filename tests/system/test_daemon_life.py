@@ -94,6 +94,39 @@ def test_a_daemon_whose_claim_is_lost_ends_and_says_so(tmp_path: Path) -> None:
         server.stop("immediate")
 
 
+def test_alarms_of_the_configuration_end_when_it_was_mended_before_a_restart(office: Office) -> None:
+    with Daemon(office) as daemon:
+        baselined(daemon, "alpha", "beta")
+        right = office.config.read_text("utf-8")
+        office.config.write_text("gateway: {type: pigeon}\n")
+        reload(daemon, "not_reloaded")
+        office.config.write_text(right)
+        assert [alarm["key"] for alarm in office.alarms()] == ["config"]
+        other = right.replace("smsd.db", "other.db")
+        office.config.write_text(other)
+        reload(daemon)
+        office.config.write_text(right)
+        assert [alarm["key"] for alarm in office.alarms()] == ["store"]
+        assert daemon.stop() == 0
+    with Daemon(office) as daemon:
+        daemon.wait_for("started")
+        wait_until(lambda: office.alarms() == [])
+        assert daemon.stop() == 0
+
+
+def test_a_new_file_on_the_rows_of_an_agency_kept_as_it_was_is_left_out(office: Office) -> None:
+    with Daemon(office) as daemon:
+        baselined(daemon, "alpha", "beta")
+        (office.folder / "agencies" / "alpha.yaml").write_text("name: Sở alpha\nbogus: 1\n")
+        office.agency("gamma", database=office.databases["alpha"].url)
+        reload(daemon)
+        assert {"config:alpha", "config:gamma"} <= {alarm["key"] for alarm in office.alarms()}
+        office.databases["alpha"].update("alpha-1", step=READY)
+        wait_until(lambda: office.codes() == ["alpha-1"])
+        assert not daemon.logged("baseline_taken", agency="gamma")
+        assert daemon.stop() == 0
+
+
 def test_once_polls_everyone_sends_what_is_due_listens_to_nothing_and_ends(office: Office) -> None:
     port = free_port()
     office.write(

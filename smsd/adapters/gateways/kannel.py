@@ -5,18 +5,14 @@ Nothing is repeated here: an answer that was lost is an unknown message, and the
 
 from __future__ import annotations
 
-import queue
 import re
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote_plus, urlencode
 
-import structlog
-
 from smsd.adapters.gateways.httpexchange import Address, Answer, ExchangeError, Line, NotSentError
 from smsd.adapters.gateways.kannelanswers import RECEIPT_MASK, RECEIPT_TYPES, outcome_of
+from smsd.adapters.gateways.pool import Attempt, SenderPool
 from smsd.core.errors import ReceiptError
 from smsd.core.model import Outcome, Receipt, Verdict
 from smsd.core.phones import format_number
@@ -24,11 +20,6 @@ from smsd.core.policy import Encoding
 from smsd.core.signing import Callback, is_genuine
 from smsd.services.ports import CheckResult, Done, Outgoing
 
-log = structlog.get_logger(__name__)
-
-_PATIENCE = 4.0
-"""Seconds `close` waits for answers before it cuts the connections, which the other second is for."""
-_IDLE_SECONDS = 5.0
 _LONGEST_FIELD = 200
 _STATUS = re.compile(r"\bstat:([A-Za-z]{1,10})")
 _ERROR = re.compile(r"\berr:([0-9A-Za-z]{1,8})")
@@ -54,8 +45,6 @@ class KannelGateway:
         name: str = "kannel",
     ) -> None:
         self.name = name
-        self.window = 2 * connections
-        """Each connection has its next message at hand when an answer comes, and a crash leaves few unknown."""
         self._address = Address.of(url)
         self._timeout = timeout
         self._number_format = number_format
@@ -64,23 +53,12 @@ class KannelGateway:
         coding = "0" if encoding is Encoding.UNACCENTED else "2"
         fixed = {"from": sender, "coding": coding, "charset": "UTF-8"}
         self._fixed = f"{self._account}&{urlencode(fixed)}"
-        self._connections = connections
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._senders: list[_Sender] = []
-        self._closed = False
+        self._pool = SenderPool(name, connections, self._new_line, self._send)
+        self.window = self._pool.window
 
     def submit(self, messages: Sequence[Outgoing], done: Done) -> None:
         """Queue the messages for the connections."""
-        with self._lock:
-            closed = self._closed
-            if not closed:
-                self._start_senders()
-                for message in messages:
-                    self._jobs.put(_Job(message, done))
-        if closed:
-            for message in messages:
-                done(message.id, Outcome(Verdict.RETRY, "stopped", "smsd is stopping"))
+        self._pool.submit(messages, done)
 
     def find(self, message_id: str, since: datetime) -> None:
         """Kannel cannot be asked."""
@@ -98,35 +76,20 @@ class KannelGateway:
         return [_judged(answer, self._address.authority)]
 
     def close(self) -> None:
-        """Give back what no connection has taken up, wait for answers, then cut what still hangs."""
-        with self._lock:
-            self._closed = True
-            senders = list(self._senders)
-        until = time.monotonic() + _PATIENCE
-        for job in self._unsent():
-            job.answer(Outcome(Verdict.RETRY, "stopped", "smsd is stopping"))
-        for _ in senders:
-            self._jobs.put(None)
-        for sender in senders:
-            sender.thread.join(max(0.0, until - time.monotonic()))
-        for sender in senders:
-            sender.cut_off()
-        for sender in senders:
-            sender.thread.join(max(0.0, until + 0.8 - time.monotonic()))
+        """Wait for answers, 5 s at most, and let go."""
+        self._pool.close()
 
-    def _unsent(self) -> list[_Job]:
-        jobs = []
+    def _new_line(self) -> Line:
+        return Line(self._address, self._timeout)
+
+    def _send(self, line: Line, attempt: Attempt) -> Outcome:
         try:
-            while True:
-                job = self._jobs.get_nowait()
-                if job is not None:
-                    jobs.append(job)
-        except queue.Empty:
-            return jobs
-
-    def _start_senders(self) -> None:
-        while len(self._senders) < self._connections:
-            self._senders.append(_Sender(self, Line(self._address, self._timeout), self._jobs))
+            return outcome_of(line.exchange(self.request_for(attempt.message), attempt.begin))
+        except NotSentError as error:
+            verdict = Verdict.ACCOUNT if error.code == "certificate" else Verdict.RETRY
+            return Outcome(verdict, error.code, error.detail)
+        except ExchangeError as error:
+            return Outcome(Verdict.UNKNOWN, error.code, error.detail)
 
     def request_for(self, message: Outgoing) -> bytes:
         """The whole request for one message."""
@@ -151,91 +114,6 @@ class KannelGateway:
         return (
             f"GET {target}{joined}{parameters} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: smsd\r\n\r\n".encode()
         )
-
-
-class _Job:
-    """One message under way. It is answered once, whoever is first."""
-
-    def __init__(self, message: Outgoing, done: Done) -> None:
-        self.message = message
-        self._done = done
-        self._lock = threading.Lock()
-        self._answered = False
-        self.begun = False
-
-    def begin(self) -> bool:
-        """The first byte is about to leave; False if it no longer may."""
-        with self._lock:
-            self.begun = not self._answered
-            return self.begun
-
-    def answer(self, outcome: Outcome) -> None:
-        """Tell what became of it."""
-        with self._lock:
-            if self._answered:
-                return
-            self._answered = True
-        self._done(self.message.id, outcome)
-
-    def give_up(self) -> None:
-        """Nobody waits any longer; from here on nothing more may begin."""
-        with self._lock:
-            if self._answered:
-                return
-            self._answered = True
-            begun = self.begun
-        if begun:
-            outcome = Outcome(Verdict.UNKNOWN, "stopped", "smsd stopped before the answer came")
-        else:
-            outcome = Outcome(Verdict.RETRY, "stopped", "smsd is stopping")
-        self._done(self.message.id, outcome)
-
-
-class _Sender:
-    """A thread with a connection."""
-
-    def __init__(self, gateway: KannelGateway, line: Line, jobs: queue.SimpleQueue[_Job | None]) -> None:
-        self._gateway = gateway
-        self._line = line
-        self._jobs = jobs
-        self._job: _Job | None = None
-        self.thread = threading.Thread(target=self._run, name="kannel", daemon=True)
-        self.thread.start()
-
-    def cut_off(self) -> None:
-        """End what is still under way."""
-        job = self._job
-        if job is not None:
-            self._line.abort()
-            job.give_up()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get(timeout=_IDLE_SECONDS)
-            except queue.Empty:
-                self._line.close()
-                job = self._jobs.get()
-            if job is None:
-                self._line.close()
-                return
-            self._job = job
-            job.answer(self._outcome(job))
-            self._job = None
-
-    def _outcome(self, job: _Job) -> Outcome:
-        try:
-            return outcome_of(self._line.exchange(self._gateway.request_for(job.message), job.begin))
-        except NotSentError as error:
-            verdict = Verdict.ACCOUNT if error.code == "certificate" else Verdict.RETRY
-            return Outcome(verdict, error.code, error.detail)
-        except ExchangeError as error:
-            return Outcome(Verdict.UNKNOWN, error.code, error.detail)
-        except Exception as error:
-            # a mistake of ours must cost neither the thread nor a message's end
-            self._line.close()
-            log.error("gateway_failed", gateway=self._gateway.name, error=type(error).__name__)
-            return Outcome(Verdict.UNKNOWN if job.begun else Verdict.RETRY, "failed", type(error).__name__)
 
 
 def _judged(answer: Answer, authority: str) -> CheckResult:

@@ -70,7 +70,7 @@ class OutboxStore:
             return connection.execute(query).first() is not None
 
     def held(self) -> list[dict[str, Any]]:
-        """Held batches by agency and kind: how many, since when."""
+        """Held batches by agency and kind: how many, since when, and one dossier to look at."""
         query = (
             select(
                 messages.c.agency,
@@ -78,6 +78,7 @@ class OutboxStore:
                 func.count().label("messages"),
                 func.sum(messages.c.segments).label("segments"),
                 func.min(messages.c.held_at).label("since"),
+                func.min(messages.c.dossier_code).label("example"),
             )
             .where(messages.c.state == MessageState.HELD, messages.c.final_at.is_(None))
             .group_by(messages.c.agency, messages.c.kind)

@@ -13,7 +13,6 @@ import structlog
 
 from smsd.adapters.gateways.http.answers import Judge, is_accepted
 from smsd.adapters.gateways.http.checking import about_description, about_host, answered, refused
-from smsd.adapters.gateways.http.pool import Attempt, SenderPool
 from smsd.adapters.gateways.http.receipts import polled_receipt
 from smsd.adapters.gateways.http.rendering import (
     Surroundings,
@@ -28,6 +27,7 @@ from smsd.adapters.gateways.http.rendering import (
 from smsd.adapters.gateways.http.tokens import TokenError, Tokens
 from smsd.adapters.gateways.http.wordings import Wordings
 from smsd.adapters.gateways.httpexchange import Answer, ExchangeError, Line, NotSentError
+from smsd.adapters.gateways.pool import Attempt, SenderPool
 from smsd.config.http import fields
 from smsd.config.http.description import HttpSettings, PollSettings, RequestSettings
 from smsd.config.http.paths import look_up, read_body

@@ -14,8 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from smsd.adapters.gateways.http.checking import about_description
-from smsd.adapters.gateways.http.pool import Attempt
 from smsd.adapters.gateways.http.rendering import Surroundings
+from smsd.adapters.gateways.pool import Attempt
 from smsd.core.model import Outcome, Verdict
 from smsd.core.policy import Encoding
 from smsd.services.ports import Polled

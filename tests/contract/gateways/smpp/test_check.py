@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,12 +11,6 @@ from tests.support.postgres import free_port
 from tests.support.smppclient import Desk, Sink, a_gateway
 from tests.support.smpppdus import UNBIND
 from tests.support.smpppeer import SmppPeer
-
-
-@pytest.fixture
-def peer() -> Iterator[SmppPeer]:
-    with SmppPeer() as running:
-        yield running
 
 
 def test_a_message_centre_that_takes_our_account_is_fine_and_left_again(peer: SmppPeer) -> None:

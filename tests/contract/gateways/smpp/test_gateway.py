@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -27,17 +26,6 @@ from tests.support.smpppeer import Reaction, SmppPeer
 
 HOLD = Reaction(answer="hold")
 SILENT = Reaction(answer="none")
-
-
-@pytest.fixture
-def peer() -> Iterator[SmppPeer]:
-    with SmppPeer() as running:
-        yield running
-
-
-@pytest.fixture
-def answers() -> Answers:
-    return Answers()
 
 
 def test_a_message_leaves_as_it_was_configured(peer: SmppPeer, answers: Answers) -> None:

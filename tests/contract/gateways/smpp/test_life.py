@@ -27,17 +27,6 @@ HOLD = Reaction(answer="hold")
 SILENT = Reaction(answer="none")
 
 
-@pytest.fixture
-def peer() -> Iterator[SmppPeer]:
-    with SmppPeer() as running:
-        yield running
-
-
-@pytest.fixture
-def answers() -> Answers:
-    return Answers()
-
-
 # closing
 
 
