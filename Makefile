@@ -13,10 +13,10 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run lock clean system-packages
+.PHONY: help demo test check reliability format run lock clean system-packages
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME)  ## A working day of the 13 agencies, at high speed
 	@$(BIN)/smsd demo
@@ -24,6 +24,9 @@ demo: $(RUNTIME)  ## A working day of the 13 agencies, at high speed
 test: check system-packages  ## Everything: make check, then all tests
 	@echo "==> Running the tests"
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+reliability: $(DEV) system-packages  ## Every fault at full length; writes docs/reliability.md (under half an hour)
+	@$(BIN)/python scripts/reliability.py -n $(WORKERS) --dist loadgroup
 
 check: $(DEV)  ## Format, lint, types, and which module may import which
 	@echo "==> Format"

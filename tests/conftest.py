@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.builders import FixedClock
 from tests.support.postgres import PostgresServer
+from tests.support.reliability import Record, record_from_environment
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,9 @@ def pg_database(postgres: PostgresServer) -> Iterator[str]:
 def clock() -> FixedClock:
     """A clock that stands still until a test moves it."""
     return FixedClock()
+
+
+@pytest.fixture(scope="session")
+def reliability() -> Record:
+    """Where tests of faults write what they measured."""
+    return record_from_environment()
