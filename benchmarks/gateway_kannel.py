@@ -3,9 +3,10 @@
     python -m benchmarks.gateway_kannel [--messages 4000] [--rounds 5] [--connections 8]
 
 Kannel is Debian's, configured as in docs/kannel.md, before a message centre that is a process of its own on the same
-machine, over loopback. Both sides ask for receipts, over as many connections; the bare loop does no more than send the
-same requests, each connection in a thread, and look at the status. Rounds alternate and begin once Kannel has passed on
-everything, so that its queue weighs on neither. The ratio is what the gateway leaves of what a client can have.
+machine, over loopback. All sides ask for receipts, over as many connections; the bare loop does no more than send the
+same requests, each connection in a thread, and look at the status. The third side is durable sending: the same gateway
+fed from the SQLite store, each message committed before and after its call. Rounds alternate and begin once Kannel has
+passed on everything, so that its queue weighs on none. The ratios are what each leaves of what a client can have.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.sending import Sender, a_full_outbox
 from smsd.adapters.gateways.kannel import KannelGateway
-from smsd.core.model import Outcome, Verdict
+from smsd.core.model import MessageState, Outcome, Verdict
 from smsd.core.policy import Encoding
 from smsd.core.signing import Callback
 from smsd.services.ports import Outgoing
@@ -59,6 +61,15 @@ def by_gateway(gateway: KannelGateway, messages: Sequence[Outgoing]) -> float:
     return time.perf_counter() - begun
 
 
+def durably(gateway: KannelGateway, count: int) -> float:
+    """Seconds from the first claim until every message is recorded as taken."""
+    with a_full_outbox(count, text=TEXT) as database:
+        sender = Sender(database)
+        seconds = sender.seconds(gateway, MessageState.QUEUED, MessageState.SENDING, MessageState.UNKNOWN)
+        assert sender.states() == {"accepted": count}, sender.states()
+        return seconds
+
+
 def by_bare_loop(port: int, targets: Sequence[str], connections: int) -> float:
     """Seconds until every request is answered."""
 
@@ -86,8 +97,10 @@ def target_of(request: bytes) -> str:
 
 
 @contextmanager
-def surroundings(connections: int) -> Iterator[tuple[KannelGateway, Kannel, Callable[[], object]]]:
-    """The gateway, Kannel behind it, and what waits until Kannel has nothing left to do."""
+def surroundings(
+    connections: int,
+) -> Iterator[tuple[Callable[[], KannelGateway], Kannel, Callable[[], object]]]:
+    """What makes gateways, Kannel behind them, and what waits until Kannel has nothing left to do."""
     command = [sys.executable, "-m", "tests.support.smpppeer"]
     with (
         tempfile.TemporaryDirectory(prefix="smsd-bench-") as name,
@@ -101,9 +114,11 @@ def surroundings(connections: int) -> Iterator[tuple[KannelGateway, Kannel, Call
         folder = Path(name) / "kannel"
         with Kannel(folder, smsc_port=smsc_port, inbound_port=inbound_port, changes=retries) as kannel:
             kannel.start()
-            gateway = a_gateway(kannel, inbound_port, connections)
-            yield gateway, kannel, lambda: wait_until(lambda: "store size 0" in kannel.status(), 120)
-            gateway.close()
+            yield (
+                lambda: a_gateway(kannel, inbound_port, connections),
+                kannel,
+                lambda: wait_until(lambda: "store size 0" in kannel.status(), 120),
+            )
         peer.kill()
 
 
@@ -118,21 +133,25 @@ def main(arguments: list[str] | None = None) -> None:
         Outgoing(f"{n:032x}", f"84905{n:06}", TEXT, "result_ready", "agency", f"H32-{n}", NOW, 2)
         for n in range(options.messages)
     ]
-    ours, bare = [], []
-    with surroundings(options.connections) as (gateway, kannel, rest):
+    times: dict[str, list[float]] = {"gateway alone": [], "durable": [], "bare loop": []}
+    with surroundings(options.connections) as (a_gateway, kannel, rest):
+        gateway = a_gateway()
         targets = [target_of(gateway.request_for(message)) for message in messages]
         for _ in range(options.rounds):
-            ours.append(by_gateway(gateway, messages))
+            times["gateway alone"].append(by_gateway(gateway, messages))
             rest()
-            bare.append(by_bare_loop(kannel.port, targets, options.connections))
+            times["durable"].append(durably(a_gateway(), options.messages))
             rest()
-    by_ours, by_bare = (options.messages / statistics.median(times) for times in (ours, bare))
-    ratios = sorted(b / o for o, b in zip(ours, bare, strict=True))
-    print(
-        f"{options.messages} messages, {options.connections} connections, median of {options.rounds}: "
-        f"{by_ours:,.0f} messages/s by the gateway, {by_bare:,.0f} by the bare loop, "
-        f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    )
+            times["bare loop"].append(by_bare_loop(kannel.port, targets, options.connections))
+            rest()
+        gateway.close()
+    print(f"{options.messages} messages, {options.connections} connections, medians of {options.rounds}")
+    for name, seconds in times.items():
+        ratios = sorted(bare / own for own, bare in zip(seconds, times["bare loop"], strict=True))
+        print(
+            f"{name:15}{options.messages / statistics.median(seconds):>8,.0f}/s, of the bare loop's "
+            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
 
 
 if __name__ == "__main__":

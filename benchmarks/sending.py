@@ -44,33 +44,42 @@ def text_of(number: int) -> str:
 
 
 @contextmanager
-def a_full_outbox(count: int) -> Iterator[Database]:
-    """A store on disk, opened as the daemon opens it, with so many messages of one agency that may go now."""
+def a_full_outbox(count: int, text: str | None = None) -> Iterator[Database]:
+    """A store on disk, opened as the daemon opens it, with so many messages of one agency that may go now.
+
+    Their texts are `text_of` their number, or all the same.
+    """
     with tempfile.TemporaryDirectory(prefix="smsd-bench-") as folder:
         database = Database(f"sqlite:///{Path(folder) / 'smsd.db'}")
         database.open()
-        _fill(database, count)
+        _fill(database, count, text)
         yield database
         database.close()
 
 
-def _fill(database: Database, count: int) -> None:
+def _fill(database: Database, count: int, text: str | None) -> None:
     now, settle = SystemClock().now(), timedelta(minutes=2)
     tracked = [a_tracked(a_dossier(f"H32-{number:06}"), "result_ready") for number in range(count)]
     with SnapshotStore(database).transaction(AGENCY) as tx:
         tx.save_agency(mode="live", interval=timedelta(days=1), last_good_at=now, last_rows=count)
         tx.put([(one, digest((AGENCY, one.dossier.code))) for one in tracked])
-        tx.add([(one, _draft(number, now), settle) for number, one in enumerate(tracked)], "batch")
+        tx.add(
+            [
+                (one, _draft(number, now, text or text_of(number)), settle)
+                for number, one in enumerate(tracked)
+            ],
+            "batch",
+        )
 
 
-def _draft(number: int, now: datetime) -> Draft:
+def _draft(number: int, now: datetime, text: str) -> Draft:
     return Draft(
         kind="result_ready",
         occurrence="1",
         state=MessageState.QUEUED,
         reason=None,
         phone=f"84905{number % 1_000_000:06}",
-        text=text_of(number),
+        text=text,
         segments=1,
         made_at=now,
         next_at=now,

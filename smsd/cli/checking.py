@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from smsd.adapters.store.engine import Database
+from smsd.adapters.web.dialects.build import dialects_of
 from smsd.cli.frame import FAULT, WRONG_USAGE, Session, command
 from smsd.core.clock import SystemClock
 from smsd.core.diff import position_of
@@ -58,6 +59,7 @@ def check(session: Session, agencies: tuple[str, ...]) -> int:
     if not named:
         found += [Checked("store", result) for result in _store(session)]
         found += [Checked("gateway", result) for result in _gateway(session)]
+        found += [Checked("look-ups", result) for result in _lookups(session)]
         found += [Checked("folders", result) for result in _folders(session)]
     found += _agencies(session, named)
     if session.as_json:
@@ -179,6 +181,17 @@ def _gateway(session: Session) -> Iterator[CheckResult]:
     if settings.inbound is None and any(one.type in ("kannel", "http") for one in settings.gateway):
         hint = "add the section inbound to smsd.yaml: receipts alone tell delivered from accepted"
         yield CheckResult("receipts", "warning", "nothing listens for receipts", hint)
+
+
+def _lookups(session: Session) -> Iterator[CheckResult]:
+    """Where the number's operator hands on what citizens send: the addresses to give it."""
+    settings = session.installation.settings
+    if settings.inbound is None:
+        return
+    address = f"{str(settings.inbound.public_url).rstrip('/')}/lookups"
+    yield CheckResult("any provider", "ok", f"{address}?from=…&text=…&id=…&token=…, as Kannel's get-url")
+    for name in dialects_of(settings.lookup.providers):
+        yield CheckResult(name, "ok", f"{address}/{name}, calls signed with lookup.providers.{name}.secret")
 
 
 def _folders(session: Session) -> Iterator[CheckResult]:

@@ -121,6 +121,21 @@ def test_a_gateway_out_of_reach_fails_and_a_link_without_receipts_is_warned_of(s
         assert gateway.messages == []
 
 
+def test_the_addresses_that_take_look_ups_are_told_without_their_secrets(sound: Office) -> None:
+    assert not any(subject == "look-ups" for subject, _ in results(sound))
+    inbound = {
+        "listen": "127.0.0.1:8029",
+        "public_url": "https://sms.example.vn/",
+        "secret": "listener-s3cret",
+    }
+    sound.configure(inbound=inbound, lookup={"providers": {"esms": {"secret": "esms-s3cret"}}})
+    found = {name: told for (subject, name), told in results(sound).items() if subject == "look-ups"}
+    assert found.keys() == {"any provider", "esms"}
+    assert found["any provider"]["message"].startswith("https://sms.example.vn/lookups?from=")
+    assert found["esms"]["message"].startswith("https://sms.example.vn/lookups/esms,")
+    assert "s3cret" not in str(found)
+
+
 def test_an_agency_that_is_off_is_looked_at_only_by_name(sound: Office) -> None:
     sound.agency("nha-trang", mode="off")
     assert "nha-trang" not in {subject for subject, _ in results(sound)}

@@ -48,9 +48,14 @@ class AgencyDatabase(ABC):
 
     def update(self, code: str, **values: object) -> None:
         """Change one dossier."""
+        self.update_all([code], **values)
+
+    def update_all(self, codes: Iterable[str], **values: object) -> None:
+        """Change many dossiers alike, in one transaction."""
         changes = ", ".join(f"{column} = {self.mark}" for column in values)
         self._many(
-            f"UPDATE dossiers SET {changes} WHERE dossier_code = {self.mark}", [(*values.values(), code)]
+            f"UPDATE dossiers SET {changes} WHERE dossier_code = {self.mark}",
+            [(*values.values(), code) for code in codes],
         )
 
     def delete(self, code: str) -> None:

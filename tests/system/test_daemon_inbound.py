@@ -147,6 +147,8 @@ def test_metrics_can_be_parsed_and_hold_no_number_and_no_code(desk: Desk) -> Non
         "smsd_alarm",
     } <= families.keys()
     assert {sample.labels["agency"] for sample in families["smsd_agency_rows"].samples} == {"alpha", "beta"}
+    [looked_up] = families["smsd_lookups_24h"].samples
+    assert (looked_up.labels, looked_up.value) == ({"outcome": "found", "road": "plain"}, 1)
     assert not re.search(r"905123456|alpha-\d|Thông báo", text)
 
 

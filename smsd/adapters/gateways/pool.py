@@ -78,9 +78,14 @@ Send = Callable[[Line, Attempt], Outcome]
 class SenderPool:
     """As many senders as connections, started with the first message."""
 
-    def __init__(self, name: str, connections: int, new_line: Callable[[], Line], send: Send) -> None:
-        self.window = 2 * connections
-        """Each connection has its next message at hand when an answer comes, and a crash leaves few unknown."""
+    def __init__(
+        self, name: str, connections: int, new_line: Callable[[], Line], send: Send, *, at_hand: int = 1
+    ) -> None:
+        """``at_hand``: messages that wait for each connection when an answer comes.
+
+        The more, the more of them one commit records; a crash leaves them all unknown.
+        """
+        self.window = (1 + at_hand) * connections
         self._name = name
         self._connections = connections
         self._new_line = new_line

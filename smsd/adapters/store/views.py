@@ -92,15 +92,12 @@ class Views:
         with self._database.reading() as connection:
             return connection.execute(query).scalar()
 
-    def lookups(self, since: datetime) -> dict[str, int]:
-        """Look-ups since an instant, by outcome."""
-        query = (
-            select(inquiries.c.outcome, func.count())
-            .where(inquiries.c.at >= since)
-            .group_by(inquiries.c.outcome)
-        )
+    def lookups(self, since: datetime) -> dict[tuple[str, str], int]:
+        """Look-ups since an instant, by outcome and by the road they came on."""
+        kinds = (inquiries.c.outcome, inquiries.c.road)
+        query = select(*kinds, func.count()).where(inquiries.c.at >= since).group_by(*kinds)
         with self._database.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            return {(outcome, road): count for outcome, road, count in connection.execute(query)}
 
     def trace(self, code: str) -> list[dict[str, Any]]:
         """All that is known of a code, an entry for each agency that has it: exact first, else by folded code."""

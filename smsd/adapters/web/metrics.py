@@ -27,8 +27,8 @@ def collect_metrics(views: Views, journal: Journal, now: datetime) -> Iterator[M
     yield _gauge(
         "smsd_segments_24h", "Segments gateways took, of messages of the last 24 hours", ("agency",), segments
     )
-    lookups = {(outcome,): count for outcome, count in views.lookups(since).items()}
-    yield _gauge("smsd_lookups_24h", "Look-ups of the last 24 hours by outcome", ("outcome",), lookups)
+    lookups = views.lookups(since)
+    yield _gauge("smsd_lookups_24h", "Look-ups of the last 24 hours", ("outcome", "road"), lookups)
     oldest = views.oldest_queued()
     waited = max(0.0, (now - oldest).total_seconds()) if oldest is not None else 0.0
     yield _gauge("smsd_oldest_due_seconds", "How long the message due longest has waited", (), {(): waited})

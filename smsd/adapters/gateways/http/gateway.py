@@ -186,7 +186,7 @@ class HttpProvider:
         answer = line.exchange(self._rendered(request, values, kind, params), may_send)
         if not self._is_token_refused(request, answer, kind):
             return answer
-        assert self._tokens is not None  # noqa: S101 - it was refused
+        assert self._tokens is not None  # noqa: S101 # nosec B101 # it was refused
         self._tokens.drop(values.pop(fields.TOKEN))
         if attempt is not None:
             attempt.take_back()

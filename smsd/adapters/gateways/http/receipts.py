@@ -24,7 +24,7 @@ JOINED_BY = "/"
 """Between the values of several status fields: ``5/1``."""
 _OUR_ID = "id"
 _PROOF = "sig"
-_TOKEN = "token"  # noqa: S105 - a parameter's name
+_TOKEN = "token"  # noqa: S105 # nosec B105 # a parameter's name
 
 
 class _Call:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from hashlib import new
 from urllib.parse import quote, quote_plus
-from xml.sax.saxutils import escape as escape_xml
+from xml.sax.saxutils import escape as escape_xml  # nosec B406 # it only writes
 
 from smsd.adapters.gateways.httpexchange import Address
 from smsd.config.http import fields
@@ -220,5 +220,5 @@ def _authorization(auth: AuthSettings | None, values: Values) -> dict[str, str]:
     if auth.basic is not None:
         login = f"{auth.basic.username.fill(values)}:{auth.basic.password.fill(values)}"
         return {"Authorization": f"Basic {b64encode(login.encode('utf-8', 'replace')).decode()}"}
-    assert auth.bearer is not None  # noqa: S101 - one of the two is there
+    assert auth.bearer is not None  # noqa: S101 # nosec B101 # one of the two is there
     return {"Authorization": f"Bearer {auth.bearer.fill(values, escaped_for_header)}"}

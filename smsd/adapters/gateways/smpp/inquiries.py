@@ -147,7 +147,7 @@ class Inquiries:
         message = text.message
         status = statuses.OK
         try:
-            assert self._desk is not None  # noqa: S101 - told by `take`
+            assert self._desk is not None  # noqa: S101 # nosec B101 # told by `take`
             request = LookupRequest(message.source.decode("ascii"), text.text, asked.id, Road.SMPP)
             answer = self._desk.answer(request)
             source = Address(message.destination_ton, message.destination_npi, _digits(message.destination))
