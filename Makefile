@@ -28,13 +28,16 @@ test: check system-packages  ## Everything: make check, then all tests
 reliability: $(DEV) system-packages  ## Every fault at full length; writes docs/reliability.md (under half an hour)
 	@$(BIN)/python scripts/reliability.py -n $(WORKERS) --dist loadgroup
 
-check: $(DEV)  ## Format, lint, types, and which module may import which
+check: $(DEV)  ## Format, lint, types, known weaknesses, and which module may import which
 	@echo "==> Format"
 	@$(BIN)/ruff format --check --quiet .
 	@echo "==> Lint"
 	@$(BIN)/ruff check --quiet .
 	@echo "==> Types"
 	@$(BIN)/mypy --no-error-summary
+	@echo "==> Security"
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive smsd 2>/dev/null  # findings come to standard output
+	@scripts/audit-packages.sh
 	@echo "==> Imports"
 	@$(BIN)/pytest -q --no-header --no-summary -p no:cacheprovider tests/artefacts/test_imports.py
 

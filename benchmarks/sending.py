@@ -22,11 +22,10 @@ from smsd.adapters.store.schema import message_events, messages
 from smsd.adapters.store.snapshots import SnapshotStore
 from smsd.core.clock import SystemClock
 from smsd.core.model import Draft, MessageState, PartReceipt
-from smsd.core.rows import digest
 from smsd.services.alarms import AlarmBell
 from smsd.services.delivery import Delivery, SendingRules
 from smsd.services.ports import Gateway
-from tests.support.builders import ZONE, a_dossier, a_policy, a_tracked
+from tests.support.builders import ZONE, a_digest, a_dossier, a_policy, a_tracked
 from tests.support.smpppdus import BIND_TRANSCEIVER, DELIVER_SM, HEADER, RESPONSE, SUBMIT_SM, pdu
 
 AGENCY = "nha-trang"
@@ -62,7 +61,7 @@ def _fill(database: Database, count: int, text: str | None) -> None:
     tracked = [a_tracked(a_dossier(f"H32-{number:06}"), "result_ready") for number in range(count)]
     with SnapshotStore(database).transaction(AGENCY) as tx:
         tx.save_agency(mode="live", interval=timedelta(days=1), last_good_at=now, last_rows=count)
-        tx.put([(one, digest((AGENCY, one.dossier.code))) for one in tracked])
+        tx.put([(one, a_digest(AGENCY, one.dossier.code)) for one in tracked])
         tx.add(
             [
                 (one, _draft(number, now, text or text_of(number)), settle)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Runs the tests of faults at full length and writes what they measured into docs/reliability.md.
 
 Usage: python scripts/reliability.py [pytest's options]. Exits with pytest's status; the table is written only when

@@ -10,6 +10,7 @@
 #       systemd       systemd-analyze verifies the unit file
 #       systemd-container, mmdebstrap   the service is tried on a machine of its own (scripts/systemd-tree.sh)
 #       kannel        the gateway most operators have, in front of a message centre of the tests' own
+#       libfaketime   clocks that are wrong, for one process
 #       nodejs, npm, openssl   another message centre, written by others; certificates for its TLS
 set -euo pipefail
 
@@ -47,6 +48,7 @@ need_for_tests() {
     command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
     command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
     command -v bearerbox >/dev/null || present '/usr/sbin/bearerbox' || missing+=(kannel)
+    present '/usr/lib/*/faketime/libfaketimeMT.so.1' || missing+=(libfaketime)
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
     command -v openssl >/dev/null || missing+=(openssl)

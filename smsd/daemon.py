@@ -17,9 +17,10 @@ from types import FrameType
 
 import structlog
 
-from smsd import __version__
+from smsd import __version__, storewatch
 from smsd.adapters.memory import limit_arenas
 from smsd.adapters.store.engine import Database
+from smsd.adapters.store.setclock import SetClockStore
 from smsd.adapters.systemd import Systemd
 from smsd.core.clock import Clock, SystemClock
 from smsd.core.errors import ConfigError, SmsdError, StoreError, described
@@ -27,6 +28,7 @@ from smsd.daemon_fact import DAEMON_FACT, SIGN_OF_LIFE
 from smsd.inbound import Inbound
 from smsd.installation import Installation, read_installation
 from smsd.running import Running, daily_jobs
+from smsd.services.clockwatch import ClockWatch, require_believable
 from smsd.ticks import Ticks
 from smsd.wiring import System, open_database
 
@@ -66,6 +68,7 @@ class Daemon:
         self._wake = threading.Event()
         self._turned = self._claim_seen = time.monotonic()
         self._running: Running | None = None
+        self._watch: ClockWatch | None = None
         self._inbound: Inbound | None = None
 
     def run(self) -> int:
@@ -80,6 +83,8 @@ class Daemon:
         life.start()
         while life.is_alive() and not self._stop.is_set():
             life.join(_LOOK)
+            if self._running is not None:  # from here, for the loop waits for a store that is held
+                storewatch.look(self._running.system, self._systemd)
         life.join(_STOP_WITHIN)
         if life.is_alive():
             log.warning(
@@ -92,7 +97,7 @@ class Daemon:
 
     def _live(self, broke_off: list[BaseException]) -> None:
         try:
-            database = open_database(self._installation.settings)
+            database = open_database(self._installation.settings, check=True)
             try:
                 if self._claim(database):
                     self._serve(database)
@@ -137,14 +142,18 @@ class Daemon:
             left_out=sorted(installation.problems),
         )
         self._running = Running(system)
+        self._watch = ClockWatch(self._clock, SetClockStore(database), lambda: self._current().system.alarms)
         try:
-            self._running.start()
+            if self._watch.believed():
+                self._running.start()
             self._inbound = Inbound.opened(system, self._alive)
             self._systemd.ready()
             self._loop(database)
         finally:
             self._systemd.stopping()
             self._running.begin_stop()
+            if database.end is not None:
+                storewatch.give_up(self._running.system, database.end)
             if self._inbound is not None:
                 self._inbound.close()
             self._running.stop()
@@ -156,6 +165,8 @@ class Daemon:
                 self._reload.clear()
                 self._reload_now(database)
             self._turn(ticks)
+            if database.end is not None:
+                raise database.end
             self._hold_claim(database)
             self._wake.wait(TURN)
             self._wake.clear()
@@ -176,15 +187,25 @@ class Daemon:
         """One turn; an error costs this turn, never the daemon."""
         running = self._current()
         try:
-            if not running.is_started():  # the store failed just when a reloaded configuration was to start
-                running.start()
-            running.system.poller.tick()
+            if self._may_work():
+                if (
+                    not running.is_started()
+                ):  # the clock was not to be believed, or the store failed just then
+                    running.start()
+                running.system.poller.tick()
             ticks.run()
         except Exception as error:
             log.error("turn_failed", **described(error))
         self._turned = time.monotonic()
-        if running.is_sending():
+        if self._is_at_work(running):
             self._systemd.alive()
+
+    def _may_work(self) -> bool:
+        return self._watch is None or self._watch.believed()
+
+    def _is_at_work(self, running: Running) -> bool:
+        """Whether it sends, or has a reason not to."""
+        return running.is_sending() or (self._watch is not None and self._watch.in_doubt)
 
     def _ticks(self) -> Ticks:
         ticks = Ticks(self._clock)
@@ -196,19 +217,25 @@ class Daemon:
         return ticks
 
     def _age(self) -> None:
-        self._current().system.delivery.age()
+        if self._may_work():
+            self._current().system.delivery.age()
 
     def _start_daily_jobs(self) -> None:
-        self._current().start_daily_jobs()
+        if self._may_work():
+            self._current().start_daily_jobs()
 
     def _note_turn(self) -> None:
+        if self._watch is not None:
+            self._watch.note()
         self._current().system.alarms.refresh()
         journal = self._current().system.journal
         fact = {"pid": os.getpid(), "version": __version__, "at": self._clock.now().isoformat()}
         journal.note_fact(DAEMON_FACT, json.dumps(fact))
         standing = len(journal.standing_alarms())
         plans = len(self._current().system.installation.plans)
-        self._systemd.status(f"{plans} agencies polled, {standing} alarms standing (see: smsd status)")
+        waits = self._watch is not None and self._watch.in_doubt
+        doing = "waits for the clock to be set" if waits else f"{plans} agencies polled"
+        self._systemd.status(f"{doing}, {standing} alarms standing (see: smsd status)")
 
     # signals
 
@@ -236,8 +263,8 @@ class Daemon:
             if wrong is None:
                 alarms.clear("config")
             else:
-                log.warning("not_reloaded", error=wrong[0])
                 alarms.raise_alarm("config", wrong[0], hint=wrong[1])
+                log.warning("not_reloaded", error=wrong[0])
         except Exception as error:
             log.error("reload_failed", **described(error))
         finally:
@@ -274,7 +301,8 @@ class Daemon:
         if any(gateway.rate is not None for gateway in installation.settings.gateway):
             self._stop.wait(_RATE_PAUSE)  # the new link knows nothing of the old one's last second
         self._running = new
-        new.start()
+        if self._may_work():
+            new.start()
         if installation.settings.store != self._installation.settings.store:
             new.system.alarms.raise_alarm(
                 "store",
@@ -312,7 +340,7 @@ class Daemon:
     def _alive(self) -> bool:
         running = self._running
         turned = time.monotonic() - self._turned < STALLED_AFTER
-        return turned and running is not None and running.is_sending()
+        return turned and running is not None and self._is_at_work(running)
 
 
 def run_daemon(installation: Installation, environ: Mapping[str, str]) -> int:
@@ -322,10 +350,14 @@ def run_daemon(installation: Installation, environ: Mapping[str, str]) -> int:
 
 def run_once(installation: Installation, *, clock: Clock | None = None) -> int:
     """Poll every agency, run what is owed, send what is due, wait for nothing. Returns the exit status."""
-    database = open_database(installation.settings)
+    database = open_database(installation.settings, check=True)
     system = System(installation, database, clock=clock)
     try:
+        require_believable(system.clock)
         database.lock()
+        notes = SetClockStore(database)
+        notes.bring_back(system.clock.now())
+        notes.note_seen(system.clock.now())
         system.take_part()
         system.delivery.recover()
         for receipts in system.receipt_pollers:

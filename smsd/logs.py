@@ -6,7 +6,6 @@ Events are stable snake_case names with ids. What other libraries log comes thro
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import threading
 import time
@@ -17,9 +16,9 @@ from typing import Any, TextIO
 import structlog
 
 from smsd.core.errors import described
-from smsd.core.phones import mask_phone
+from smsd.core.names import clean_text
+from smsd.core.phones import mask_numbers
 
-_PHONE = re.compile(r"(?<![\w.-])(?:\+?84|0)\d{8,10}(?![\w.-])")
 _FREE_TEXT = ("error", "detail", "message", "hint", "event")
 _LONGEST_VALUE = 500
 _FIRST_SILENCE, _LONGEST_SILENCE = 60.0, 900.0
@@ -29,6 +28,19 @@ _FIRST_SILENCE, _LONGEST_SILENCE = 60.0, 900.0
 def configure_for_daemon(stream: TextIO | None = None, level: int = logging.INFO) -> None:
     """JSON lines on standard output, for the journal."""
     _configure(structlog.processors.JSONRenderer(ensure_ascii=False), stream or sys.stdout, level)
+
+
+def tell_of_broken_threads() -> None:
+    """From now on what nobody catches ends its thread with a line, not with a traceback that quotes what it was at."""
+    threading.excepthook = _thread_broke_off
+
+
+def _thread_broke_off(args: threading.ExceptHookArgs) -> None:
+    error = args.exc_value or args.exc_type()
+    if isinstance(error, SystemExit):
+        return
+    name = args.thread.name if args.thread is not None else ""
+    structlog.get_logger(__name__).error("thread_broke_off", thread=name, **described(error))
 
 
 def configure_for_terminal(level: int = logging.WARNING) -> None:
@@ -42,6 +54,7 @@ def _configure(renderer: Any, stream: TextIO, level: int) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         _without_traceback,
         _without_numbers,
+        _on_one_line,
         Repeats(),
     ]
     structlog.configure(
@@ -78,7 +91,15 @@ def _without_numbers(_logger: Any, _method: str, event: MutableMapping[str, Any]
     for key in _FREE_TEXT:
         value = event.get(key)
         if isinstance(value, str):
-            event[key] = _PHONE.sub(lambda found: mask_phone(found[0]), value[:_LONGEST_VALUE])
+            event[key] = mask_numbers(value[:_LONGEST_VALUE])
+    return event
+
+
+def _on_one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """No value breaks a line, moves a terminal or turns the reading direction, whoever's words it quotes."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = clean_text(value)
     return event
 
 

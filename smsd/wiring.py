@@ -12,16 +12,19 @@ from functools import cached_property
 
 from smsd.adapters.alarmcommand import AlarmCommand
 from smsd.adapters.gateways.spool import SpoolGateway
+from smsd.adapters.gateways.spoolerasure import SpoolErasure
 from smsd.adapters.reports.files import FolderReports
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.journal import Journal
 from smsd.adapters.store.lookups import LookupStore
 from smsd.adapters.store.outbox import OutboxStore
+from smsd.adapters.store.privacy import PrivacyStore
 from smsd.adapters.store.reports import SqlReportStore
 from smsd.adapters.store.snapshots import SnapshotStore
 from smsd.adapters.store.unreported import UnreportedStore
 from smsd.adapters.store.upkeep import UpkeepStore
 from smsd.adapters.store.views import Views
+from smsd.config.gateways import SpoolSettings
 from smsd.config.settings import Settings
 from smsd.core.clock import Clock, SystemClock
 from smsd.core.model import PartReceipt
@@ -34,16 +37,17 @@ from smsd.services.lookup import LookupRules, LookupService
 from smsd.services.participation import take_part
 from smsd.services.polling import Poller
 from smsd.services.ports import Gateway, LookupRequest, Polled
+from smsd.services.privacy import Privacy
 from smsd.services.receiptpolling import ReceiptPoller
 from smsd.services.reporting import ReportService, ReportSettings
 from smsd.services.routes import Routes
 from smsd.services.upkeep import Upkeep
 
 
-def open_database(settings: Settings) -> Database:
-    """The state store, ready for use. Raises `StoreError`."""
+def open_database(settings: Settings, *, check: bool = False) -> Database:
+    """The state store, ready for use; ``check``: looked through for damage first. Raises `StoreError`."""
     database = Database(settings.store.get_secret_value())
-    database.open()
+    database.open(check=check)
     return database
 
 
@@ -93,9 +97,12 @@ class System:
     @cached_property
     def alarms(self) -> AlarmBell:
         """Raises alarms; each runs the operator's command."""
-        if self.settings.alarms is None:
-            return AlarmBell(self.journal, self.clock)
-        return AlarmBell(self.journal, self.clock, AlarmCommand(self.settings.alarms.command))
+        return AlarmBell(self.journal, self.clock, self.alarm_command)
+
+    @cached_property
+    def alarm_command(self) -> AlarmCommand:
+        """The operator's own command for alarms."""
+        return AlarmCommand(self.settings.alarms.command if self.settings.alarms is not None else [])
 
     @cached_property
     def gateways(self) -> tuple[Gateway, ...]:
@@ -205,9 +212,22 @@ class System:
         )
 
     @cached_property
+    def privacy(self) -> Privacy:
+        """Answers a citizen's request about their own number."""
+        spools = [
+            SpoolErasure(one.directory) for one in self.settings.gateway if isinstance(one, SpoolSettings)
+        ]
+        return Privacy(PrivacyStore(self.database), spools, self.clock, secret=self._inbound_secret)
+
+    @property
+    def _inbound_secret(self) -> str:
+        inbound = self.settings.inbound
+        return inbound.secret.get_secret_value() if inbound is not None else ""
+
+    @cached_property
     def lookups(self) -> LookupService:
         """Answers citizens."""
-        lookup, inbound = self.settings.lookup, self.settings.inbound
+        lookup = self.settings.lookup
         rules = LookupRules(
             keyword=lookup.keyword,
             answer=lookup.answer,
@@ -224,7 +244,7 @@ class System:
             rules,
             self.clock,
             policies=lambda: self.installation.policies,
-            secret=inbound.secret.get_secret_value() if inbound is not None else "",
+            secret=self._inbound_secret,
         )
 
     # what comes over a gateway's own connection

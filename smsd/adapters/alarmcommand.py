@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
+import subprocess  # nosec B404 # the operator's own command
 import threading
 from collections.abc import Sequence
 
@@ -19,12 +19,21 @@ class AlarmCommand:
     """Runs a command for each alarm, one at a time and beside the daemon's work; its failure is a log line."""
 
     def __init__(self, command: Sequence[str]) -> None:
+        """Without words there is no command, and nothing is run."""
         self._command = list(command)
         self._one_at_a_time = threading.Lock()
+        self._last: threading.Thread | None = None
 
     def __call__(self, alarm: Alarm) -> None:
         """Run the command in the background."""
-        threading.Thread(target=self._run, args=(alarm,), name="alarm", daemon=True).start()
+        if self._command:
+            self._last = threading.Thread(target=self._run, args=(alarm,), name="alarm", daemon=True)
+            self._last.start()
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the last alarm to be told, but no longer; for a process that is about to end because of it."""
+        if self._last is not None:
+            self._last.join(seconds)
 
     def _run(self, alarm: Alarm) -> None:
         document = {
@@ -36,7 +45,7 @@ class AlarmCommand:
         }
         try:
             with self._one_at_a_time:
-                done = subprocess.run(  # noqa: S603 - the operator's own command, never a shell line of ours
+                done = subprocess.run(  # noqa: S603 # nosec B603 # the operator's own command, never a shell line of ours
                     self._command,
                     input=json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"),
                     timeout=_SECONDS,

@@ -2,6 +2,6 @@
 
 from smsd.cli.frame import smsd as main
 
-from smsd.cli import acting, checking, keeping, looking, serving  # isort: skip  # noqa: F401 - they add their commands
+from smsd.cli import acting, auditing, checking, keeping, looking, privacy, serving  # isort: skip  # noqa: F401 - they add their commands
 
 __all__ = ["main"]

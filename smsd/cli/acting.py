@@ -12,6 +12,7 @@ import click
 from rich.progress import track
 
 from smsd.cli.frame import FAULT, Session, command, os_user, shared_options, smsd
+from smsd.core.chain import printed_head
 from smsd.core.clock import at_time
 from smsd.core.errors import AgencyError
 from smsd.core.figures import ALL
@@ -215,12 +216,16 @@ def report(session: Session, day: datetime | None, first: datetime | None, last:
     reports = session.system.reports
     paths = reports.write_range(days[0], days[-1], agencies=agencies, provisional=provisional)
     rows = reports.rows(days[0], days[-1], agencies=agencies)
+    heads = reports.heads(days[0], days[-1], provisional=provisional)
     if session.as_json:
         session.print_json(
             {
                 "reconciliation": rows,
                 "exceptions": reports.exception_rows(days[0], days[-1]),
                 "lookups": reports.lookup_rows(days[0], days[-1]),
+                "audit_heads": [
+                    {"date": head.day, "event": head.event_id, "hash": head.hash.hex()} for head in heads
+                ],
                 "files": {
                     "reconciliation": paths.reconciliation,
                     "exceptions": paths.exceptions,
@@ -231,6 +236,8 @@ def report(session: Session, day: datetime | None, first: datetime | None, last:
         )
     else:
         _show_report(session, rows, paths, failed)
+        for head in heads[-1:]:
+            session.print(f"audit head of {head.day}: {printed_head(head.hash)}")
     return FAULT if failed else 0
 
 

@@ -22,13 +22,14 @@ from smsd.core.model import CLOSED, Dossier, Mode
 from smsd.core.names import fold_name
 from smsd.core.notices import render
 from smsd.core.phones import classify
-from smsd.core.policy import AgencyPolicy
+from smsd.core.policy import AgencyPolicy, ReadKind
 from smsd.core.rows import phone_of, text_of
 from smsd.core.texts import segments
 from smsd.roads import gateways_of
 from smsd.services.deadlines import within
 from smsd.services.polling import AgencyPlan
-from smsd.services.ports import AgencyReader, CheckResult
+from smsd.services.ports import AgencyReader, CheckResult, SummingLook
+from smsd.services.reading import instant_of_change
 
 MANY_SEGMENTS = 3
 _NAMES_SHOWN = 20
@@ -241,18 +242,44 @@ def _agency(session: Session, agency: str) -> list[CheckResult]:
     reader = plan.open_reader()
     seconds = plan.timeout.total_seconds()
     found: list[CheckResult] = []
-    if session.installation.agencies[agency].changed_by is not None:
-        hint = "nothing is missed by it; leave the key out until a version of smsd reads by it"
-        found.append(CheckResult("changed_by", "warning", "not used yet: every read is a full one", hint))
     try:
         found += within(seconds, reader.check, reader.cancel)
         if all(result.state != "failed" for result in found):
+            found += within(seconds, lambda: list(_reading(reader, plan)), reader.cancel)
             found += within(seconds, lambda: _contents(reader, plan), reader.cancel)
     except AgencyError as error:
         found.append(CheckResult("view", "failed", error.message, error.hint))
     finally:
         reader.close()
     return found
+
+
+def _reading(reader: AgencyReader, plan: AgencyPlan) -> Iterator[CheckResult]:
+    """Whether the view can be read as its file asks, where that is not in full."""
+    rule = plan.policy.reading
+    full = "every read is a full one"
+    with reader.look() as look:
+        if rule.changed_by is not None and rule.kind in (None, ReadKind.CHANGED_BY):
+            yield _by_date(look.newest(rule.changed_by), rule.changed_by, plan)
+        elif rule.kind is ReadKind.FINGERPRINT:
+            sums = look.sums() if isinstance(look, SummingLook) else None
+            if sums is None:
+                hint = "leave `read` out, or name a column of dates in `changed_by`"
+                yield CheckResult("reading", "warning", f"the database has no functions for it: {full}", hint)
+            else:
+                yield CheckResult("reading", "ok", f"{sums.total} rows by the database's own fingerprints")
+
+
+def _by_date(newest: object, column: str, plan: AgencyPlan) -> CheckResult:
+    try:
+        instant = instant_of_change(newest, plan.policy.zone)
+    except ValueError:
+        instant = None
+    if instant is None:
+        said = f"{column} holds no date: every read is a full one"
+        return CheckResult("changed_by", "warning", said, "name a column that says when a row last changed")
+    shown = instant.astimezone(plan.policy.zone)
+    return CheckResult("changed_by", "ok", f"{column}, the last change was at {shown:%Y-%m-%d %H:%M:%S}")
 
 
 def _contents(reader: AgencyReader, plan: AgencyPlan) -> list[CheckResult]:

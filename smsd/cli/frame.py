@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from smsd import __version__
 from smsd.adapters.store.engine import Database
 from smsd.core.errors import ConfigError, SmsdError, StoreError, described
+from smsd.core.phones import mask_numbers
 from smsd.installation import Installation, read_installation
 from smsd.logs import configure_for_terminal
 from smsd.wiring import System, open_database
@@ -193,7 +194,7 @@ class _Group(click.Group):
             ctx.exit(FAULT)
         except Exception as error:
             for line in in_words(error):
-                click.echo(line, err=True)
+                click.echo(mask_numbers(line), err=True)
             ctx.exit(WRONG_USAGE if isinstance(error, ConfigError) else FAULT)
 
 

@@ -25,9 +25,9 @@ def init(session: Session, directory: Path) -> int:
     if target.exists() or (directory / "agencies").exists():
         click.echo(f"smsd: {directory} has a configuration already; nothing was changed", err=True)
         return FAULT
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     shutil.copytree(SHIPPED / "agencies", directory / "agencies")
-    shutil.copyfile(SHIPPED / "smsd.yaml", target)
+    shutil.copy(SHIPPED / "smsd.yaml", target)  # with its mode, whatever the umask is
     read_settings(target, {})
     session.print(
         f"Wrote {target} and {len(list((directory / 'agencies').glob('*.yaml')))} agencies (all mode: off)."

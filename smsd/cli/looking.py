@@ -97,6 +97,8 @@ def _agency_document(session: Session, id_: str, row: dict[str, Any] | None) -> 
         "bad_rows": row.get("bad_rows", 0),
         "dossiers": row.get("dossiers", 0),
         "read_seconds": row.get("read_time"),
+        "read_kind": row.get("read_kind"),
+        "found_by_sweep": row.get("found_by_sweep", 0),
         "error": None if off else row.get("error"),
         "error_code": None if off else row.get("error_code"),
         "error_since": None if off else row.get("error_since"),
@@ -112,7 +114,7 @@ def _show_status(session: Session, document: dict[str, Any]) -> None:
         f"gateway  {document['gateway']}: {_queue_in_words(document['queue']) or 'nothing waits'}\n"
     )
     session.print_table(
-        ("agency", "mode", "last good read", "#lag", "#rows", "#bad", "state", "queue"),
+        ("agency", "mode", "last good read", "#lag", "#rows", "#read", "#bad", "state", "queue"),
         [_agency_cells(session, agency) for agency in document["agencies"]],
     )
     for agency in document["agencies"]:
@@ -134,7 +136,10 @@ def _show_status(session: Session, document: dict[str, Any]) -> None:
 def _daemon_in_words(session: Session, daemon: dict[str, Any]) -> str:
     if daemon["stalled"]:
         seen = session.local(daemon["last_sign_of_life"])
-        return f"hangs: no sign of life since {seen} (pid {daemon['pid']}); systemctl restart smsd"
+        return (
+            f"hangs, or cannot write the state store: no sign of life since {seen} (pid {daemon['pid']}); "
+            "see journalctl -u smsd, then systemctl restart smsd"
+        )
     if daemon["running"]:
         return f"running (pid {daemon['pid']}), smsd {daemon['version']}"
     if daemon["last_sign_of_life"] is None:
@@ -154,10 +159,19 @@ def _agency_cells(session: Session, agency: dict[str, Any]) -> tuple[object, ...
         session.local(agency["last_good_at"]),
         "–" if lag is None else str(timedelta(seconds=int(lag))),
         agency["rows"] if agency["rows"] is not None else "–",
+        _read_in_words(agency),
         agency["bad_rows"] or "",
         _state_in_words(agency),
         _queue_in_words(agency["queue"]),
     )
+
+
+def _read_in_words(agency: dict[str, Any]) -> str:
+    """How long the last good read took, and how it found what changed."""
+    if agency["read_seconds"] is None:
+        return "–"
+    found = f", {agency['found_by_sweep']} found late" if agency["found_by_sweep"] else ""
+    return f"{agency['read_seconds'].total_seconds():.1f} s {agency['read_kind'] or ''}{found}".rstrip()
 
 
 def _mode_in_words(agency: dict[str, Any]) -> str:

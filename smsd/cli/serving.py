@@ -11,7 +11,7 @@ import click
 
 from smsd.adapters.store.engine import Database
 from smsd.cli.frame import Session, become_owner_of, command
-from smsd.logs import configure_for_daemon
+from smsd.logs import configure_for_daemon, tell_of_broken_threads
 
 
 @command("run", shows=False)
@@ -23,6 +23,7 @@ def run(session: Session, once: bool) -> int:
     from smsd.daemon import run_daemon, run_once  # noqa: PLC0415 - the other commands start faster without it
 
     configure_for_daemon()
+    tell_of_broken_threads()
     installation = session.installation  # read before the secrets may be out of reach
     store = Database(installation.settings.store.get_secret_value())
     if store.path is not None:

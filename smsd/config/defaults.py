@@ -48,4 +48,4 @@ ANSWER = (
 NOT_FOUND = "Không tìm thấy hồ sơ {Mã số hồ sơ}. Vui lòng kiểm tra lại mã số ghi trên giấy hẹn trả kết quả."
 WRONG_SYNTAX = "Tin nhắn sai cú pháp. Vui lòng soạn: MCKH, dấu cách, mã số hồ sơ, gửi 9029."
 TOO_MANY = "Quý Ông/Bà đã tra cứu quá nhiều lần. Vui lòng thử lại sau."
-SECRET = "${credential:inbound}"  # noqa: S105 - where it is found, not what it is
+SECRET = "${credential:inbound}"  # noqa: S105 # nosec B105 # where it is found, not what it is

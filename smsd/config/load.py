@@ -24,6 +24,7 @@ from smsd.config.values import Wrong, identifier_from
 from smsd.config.yamlfile import THE_FILE, Document, Location, Value, read_document
 from smsd.core.errors import ConfigError, ConfigProblem
 from smsd.core.model import APOLOGY, IN_PROGRESS, Mode
+from smsd.core.policy import ReadKind
 from smsd.core.rows import VIEW_COLUMNS
 
 CONTRACT_COLUMNS = (*VIEW_COLUMNS, "updated_at")
@@ -176,6 +177,8 @@ def _check_columns(review: _Review, data: Mapping[str, Value]) -> None:
             review.note([(("filter", name), wrong.sentence)], at_key=True)
     if isinstance(changed_by, str) and changed_by not in CONTRACT_COLUMNS:
         review.note([(("changed_by",), f"names no column smsd knows, {accepted}")])
+    if data.get("read") == ReadKind.CHANGED_BY and changed_by is None:
+        review.note([(("read",), "needs `changed_by`, accepted: changed_by: updated_at beside it")])
 
 
 def _clashes(found: Mapping[str, tuple[Agency, Document]]) -> dict[str, ConfigError]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from smsd.config.settings import Agency, NoticeSettings, PositionSettings, Settings
 from smsd.core.names import fold_name
-from smsd.core.policy import AgencyPolicy, Notice, PositionRule
+from smsd.core.policy import AgencyPolicy, Notice, PositionRule, ReadRule
 
 _DEFAULT_PORTS = {"mssql+pyodbc": 1433, "postgresql+psycopg2": 5432}
 _SAYING_WHERE = ("host", "hostaddr", "port", "dbname", "service", "server", "database")
@@ -34,6 +34,7 @@ def policy_of(settings: Settings, agency: Agency) -> AgencyPolicy:
         skip_same_day=agency.same_day == "skip",
         skip_procedures=frozenset(agency.skip_procedures),
         interval=agency.interval or settings.polling.interval,
+        reading=ReadRule(agency.read, agency.changed_by, agency.sweep),
         encoding=settings.messages.encoding,
         repeat_after=settings.messages.repeat_after,
         stale_after=settings.messages.stale_after,

@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 ACCEPTED = "accepted: ${NAME}, ${file:PATH}, ${credential:NAME}; a plain ${ is written $${"
 LARGEST_SECRET = 64 * 1024
+MOST_REFERENCES = 16
+"""In one value: each may bring in as much as a secret may be large."""
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -106,6 +108,8 @@ def expand(text: str, sources: Sources, *, url: bool = False) -> Expansion:
     """
     if "${" not in text:
         return Expansion(text)
+    if sum(1 for _ in _REFERENCE.finditer(text)) > MOST_REFERENCES:
+        return Expansion(text, malformed=(f"holds too many references, accepted: {MOST_REFERENCES}",))
     encoded = _userinfo(text) if url else range(0)
     unset: list[str] = []
     malformed: list[str] = []

@@ -28,8 +28,8 @@ _REQUIRED = {
     "directory": "a folder",
     "url": "the gateway's address",
     "username": "the account's name",
-    "password": "the account's password, better ${credential:NAME}",
-    "secret": "the secret agreed upon with the provider, better ${credential:NAME}",
+    "password": "the account's password, better ${credential:NAME}",  # nosec B105 # what to write, not a secret
+    "secret": "the secret agreed upon with the provider, better ${credential:NAME}",  # nosec B105 # what to write, not a secret
     "text": "the message's text",
     "command": "a command line",
 }

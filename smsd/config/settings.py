@@ -61,7 +61,7 @@ from smsd.config.values import (
     zone_name_from,
 )
 from smsd.core.model import Mode
-from smsd.core.policy import Encoding
+from smsd.core.policy import Encoding, ReadKind
 
 
 class PollingSettings(Section):
@@ -262,6 +262,9 @@ class AgencyFile(Section):
     columns: dict[str, Identifier] = default({})
     filter: dict[str, Annotated[FilterValue, BeforeValidator(_filter_value)]] = default({})
     changed_by: Name | None = None
+    read: Annotated[
+        ReadKind | None, parsed_by(choice_from("full", "fingerprint", "changed_by")), WhereGiven
+    ] = None
     positions: dict[str, PositionSettings] = default({})
     notices: Notices = default({})
     interval: Duration | None = None

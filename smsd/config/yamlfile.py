@@ -19,6 +19,9 @@ from smsd.config.references import Sources, expand
 from smsd.core.errors import ConfigError, ConfigProblem
 
 LARGEST_FILE = 1024 * 1024
+"""Octets of a file, and characters that its references may bring in altogether."""
+MOST_VALUES = 20_000
+"""Values of one file: what a second or two can read, and far more than a configuration holds."""
 DEEPEST_NESTING = 20
 THE_FILE = "file"
 """The key under which a problem of the file as a whole is listed."""
@@ -161,6 +164,8 @@ class _Reader:
         self.filled: set[Location] = set()
         self.unset: list[tuple[Location, str]] = []
         self.problems: list[tuple[Location, str]] = []
+        self.read = 0
+        self.brought_in = 0
 
     def document(self, text: str) -> Value:
         """The data of the only document, None for an empty file."""
@@ -188,6 +193,9 @@ class _Reader:
 
     def _value(self, event: events.Event, stream: Iterator[events.Event], location: Location) -> Value:
         self.values[location] = self.here
+        self.read += 1
+        if self.read > MOST_VALUES:
+            raise _refusal(self.path, f"holds too much, accepted: at most {MOST_VALUES} values", self.here)
         if len(location) > DEEPEST_NESTING:
             raise _refusal(self.path, f"is nested deeper than {DEEPEST_NESTING} levels", self.here)
         self._refuse_extras(event, location)
@@ -225,10 +233,11 @@ class _Reader:
     def _repeated(self, location: Location, mark: Mark, stream: Iterator[events.Event]) -> None:
         """A key given twice: its second value is read past, and the problem stands at the second key."""
         aside = _Reader(self.path, self.sources, frozenset())
-        aside.here = self.here
+        aside.here, aside.read, aside.brought_in = self.here, self.read, self.brought_in
         first = next(stream)
         aside.here = self.here
         aside._value(first, stream, location)
+        self.read, self.brought_in = aside.read, aside.brought_in
         line = self.keys[location][0]
         marker = (*location, -1 - len(self.problems))
         self.values[marker] = mark
@@ -254,6 +263,11 @@ class _Reader:
         expansion = expand(text, self.sources, url=len(location) == 1 and location[0] in self.urls)
         if expansion.filled:
             self.filled.add(location)
+            self.brought_in += len(expansion.text)
+        if self.brought_in > LARGEST_FILE:
+            raise _refusal(
+                self.path, "has references that bring in too much, accepted: 1 MiB altogether", self.here
+            )
         self.unset.extend((location, message) for message in expansion.unset)
         self.problems.extend((location, message) for message in expansion.malformed)
         return expansion.text

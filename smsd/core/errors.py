@@ -6,6 +6,11 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from smsd.core.names import clean_text
+
+_LONGEST = 1_000
+"""Characters of what is said of an agency's database: it names its columns, and may have any number of them."""
+
 
 class SmsdError(Exception):
     """Anything smsd itself reports; ``hint`` says how to mend it."""
@@ -47,7 +52,13 @@ class StoreError(SmsdError):
 
 
 class AgencyError(SmsdError):
-    """An agency's database could not be read this time; nothing changed. ``code`` is one of `AGENCY_FAULTS`."""
+    """An agency's database could not be read this time; nothing changed. ``code`` is one of `AGENCY_FAULTS`.
+
+    Parts of the sentence are the database's own words and names: it is one line, without control or bidi characters.
+    """
+
+    def __init__(self, message: str, *, code: str = "error", hint: str = "") -> None:
+        super().__init__(clean_text(message)[:_LONGEST], code=code, hint=clean_text(hint))
 
 
 AGENCY_FAULTS = (

@@ -147,6 +147,8 @@ class Draft:
     next_at: datetime
     valid_until: datetime
     due_day: date | None = None
+    possible_duplicate: bool = False
+    """Takes the place of one that may have arrived after all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,11 @@ def still_holds(kind: str, due_day: date | None, tracked: Tracked | None, policy
     return notice is None or _still_waits(tracked, notice, policy)
 
 
+def entry_of(occurrence: str) -> int:
+    """Which entry of its dossier a message is for that is no apology."""
+    return int(occurrence.partition(".")[0])
+
+
 def remade_occurrence(occurrence: str, times: int) -> str:
     """How the message that replaces one suppressed for its phone is numbered: ``3`` becomes ``3.1``, then ``3.2``."""
     return f"{occurrence.partition('.')[0]}.{times}"

@@ -74,6 +74,13 @@ _LONGEST_FIELD = 500
 """Characters that are read; what stands behind so many is no phone number of anybody's."""
 
 _DIGITS = re.compile(r"[0-9]+")
+_GAP = r"[ \xa0.()–-]{0,2}"
+_IN_TEXT = re.compile(
+    rf"(?<![^\W_])(?:(?:\+|00)?84{_GAP}0?{_GAP}|0{_GAP})?(?:[35-9](?:{_GAP}\d){{8}}|[12](?:{_GAP}\d){{9}}|\d{{9,10}})(?![^\W_])"
+)
+"""What may be a phone number within a sentence, its digits together or nearly so."""
+_WITHIN_A_CODE = re.compile(r"\d[._-]$")
+_ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 _PARTING = frozenset(";|&\\")
 _TIGHT = frozenset(" .-–_·'")
 """Single characters that people write within a number."""
@@ -124,6 +131,48 @@ def mask_phone(raw: str) -> str:
         return "***" if raw.strip() else ""
     head, tail = (4, 3) if len(digits) >= 10 else (len(digits) // 3, len(digits) // 4)
     return f"{digits[:head]}***{digits[len(digits) - tail :]}"
+
+
+def mask_numbers(text: str) -> str:
+    """A sentence of anybody's with the phone numbers in it masked: drivers and providers quote what they were given.
+
+    Parts of dossier codes, dates and network addresses stay as they are.
+    """
+    return _IN_TEXT.sub(_masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    said, before = found[0], found.string[max(0, found.start() - 2) : found.start()]
+    together = said.removeprefix("+").isdigit()
+    if (_WITHIN_A_CODE.search(before) and not together) or _ADDRESS.fullmatch(said):
+        return said
+    phone = classify(said)
+    is_one = phone.number is not None or (phone.reason is not Reason.INVALID_PHONE and said[0] in "+0")
+    return mask_phone(said) if is_one else said
+
+
+def numbers_in(raw: str | None) -> frozenset[str]:
+    """Every number that a phone field names, each in one form however it was typed: ``84``, then no leading zero.
+
+    Those that cannot be texted are among them, so that whoever they belong to can be told what is kept of them.
+    """
+    found = set()
+    for chain in _chains(_plain(raw or "")):
+        start = 0
+        while start < len(chain):
+            read = _number_at(chain, start)
+            phone, end = read if read is not None else (_INVALID, _after_junk(chain, start))
+            digits = "".join(group.digits for group in chain[start:end])
+            found.add(phone.number or _in_one_form(digits))
+            start = end
+    return frozenset(found)
+
+
+def _in_one_form(digits: str) -> str:
+    plain = digits.removeprefix("00")
+    if len(plain) >= _SHORTEST_WITH_COUNTRY_CODE:
+        plain = plain.removeprefix("84")
+    return f"84{plain.removeprefix('0')}"
 
 
 def format_number(number: str, style: str) -> str:

@@ -39,6 +39,28 @@ class Notice:
     unless: frozenset[str] = frozenset()
 
 
+class ReadKind(StrEnum):
+    """How a poll finds what changed."""
+
+    FULL = "full"
+    FINGERPRINT = "fingerprint"
+    """The database says which parts changed; only those are read."""
+    CHANGED_BY = "changed_by"
+    """A date says which rows changed; only those are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRule:
+    """How an agency is read between its full reads."""
+
+    kind: ReadKind | None = None
+    """None: what suits the database and the number of its rows."""
+    changed_by: str | None = None
+    """The contract's name of the column that says when a row last changed."""
+    sweep: timedelta = timedelta(hours=1)
+    """How often everything is read all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgencyPolicy:
     """Everything the core needs to decide for one agency."""
@@ -54,6 +76,7 @@ class AgencyPolicy:
     skip_same_day: bool = False
     skip_procedures: frozenset[str] = frozenset()
     interval: timedelta = timedelta(seconds=60)
+    reading: ReadRule = ReadRule()
     encoding: Encoding = Encoding.UNICODE
     repeat_after: timedelta = timedelta(hours=1)
     stale_after: timedelta = timedelta(days=30)

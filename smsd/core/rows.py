@@ -1,7 +1,7 @@
 """What an agency's rows mean: raw values as drivers give them, turned into dossiers.
 
-Here belong the columns of the view, the reading of text and date values, and the fingerprint of a row. What
-follows from a row (positions, messages) does not.
+Here belong the columns of the view and the reading of text and date values. What follows from a row (positions,
+messages) does not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 import unicodedata
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from hashlib import blake2b
 
 from smsd.core.model import Dossier
 from smsd.core.names import clean_text
@@ -170,16 +169,3 @@ def _plain(raw: object) -> str:
     if isinstance(raw, Decimal) and raw.is_finite() and raw == raw.to_integral_value():
         return str(int(raw))
     return str(raw)
-
-
-def digest(raw: RawRow) -> int:
-    """A signed 64-bit fingerprint of a row, the same in every process; equal ones mean that nothing changed.
-
-    Python's notation of the values keeps text, null and dates apart. Only values whose notation is an address
-    (binary columns of one driver) have to be turned into bytes first.
-    """
-    text = repr(raw)
-    if " at 0x" in text:
-        text = repr(tuple(bytes(v) if isinstance(v, memoryview) else v for v in raw))
-    encoded = text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(encoded, digest_size=8).digest(), "big", signed=True)

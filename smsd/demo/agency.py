@@ -11,7 +11,7 @@ from smsd.demo.lives import Change, Population
 
 VIEW = "smsd_dossiers"
 _TABLE = f"CREATE TABLE ho_so ({', '.join(VIEW_COLUMNS)}, PRIMARY KEY (dossier_code))"
-_MAKE_VIEW = f"CREATE VIEW {VIEW} AS SELECT {', '.join(VIEW_COLUMNS)} FROM ho_so"  # noqa: S608 - our names
+_MAKE_VIEW = f"CREATE VIEW {VIEW} AS SELECT {', '.join(VIEW_COLUMNS)} FROM ho_so"  # noqa: S608 # nosec B608 # our names
 
 
 class DemoAgency:
@@ -63,9 +63,9 @@ class DemoAgency:
             return
         names = ", ".join(f"{name} = ?" for name in change.columns)
         values = [*change.columns.values(), change.code]
-        self._connection.execute(f"UPDATE ho_so SET {names} WHERE dossier_code = ?", values)  # noqa: S608 - our names
+        self._connection.execute(f"UPDATE ho_so SET {names} WHERE dossier_code = ?", values)  # noqa: S608 # nosec B608 # our names
 
     def _insert(self, row: dict[str, str | None]) -> None:
         marks = ", ".join("?" for _ in VIEW_COLUMNS)
         values = [row[name] for name in VIEW_COLUMNS]
-        self._connection.execute(f"INSERT INTO ho_so VALUES ({marks})", values)  # noqa: S608 - our own names
+        self._connection.execute(f"INSERT INTO ho_so VALUES ({marks})", values)  # noqa: S608 # nosec B608 # our own names

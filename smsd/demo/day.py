@@ -33,7 +33,7 @@ class Play:
         self._system = system
         self._network = network
         self._clock = clock
-        self._random = random.Random(seed)  # noqa: S311 - a play, not a secret
+        self._random = random.Random(seed)  # noqa: S311 # nosec B311 # a play, not a secret
         self._lost: set[str] = set()
         self.lookups = 0
 

@@ -74,7 +74,7 @@ class Storyteller:
         self._agency = agency
         self._days = days
         self._zone = zone
-        self._random = random.Random(f"{seed}/{agency}")  # noqa: S311 - a play, not a secret
+        self._random = random.Random(f"{seed}/{agency}")  # noqa: S311 # nosec B311 # a play, not a secret
         self._count = 0
 
     def population(self, dossiers: int) -> Population:

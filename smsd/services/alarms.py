@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from smsd.core.clock import Clock
+from smsd.core.phones import mask_numbers
 from smsd.services.ports import Alarm
 
 log = structlog.get_logger(__name__)
@@ -35,14 +36,32 @@ class AlarmBell:
         self._clock = clock
         self.notify = notify
         self._standing = {alarm.key for alarm in store.standing_alarms()}
+        self._told: set[str] = set()
 
     def raise_alarm(self, key: str, message: str, *, hint: str = "", severity: str = "error") -> None:
         """Raise the alarm of a condition; nothing happens if it stands already."""
+        message = mask_numbers(message)  # it may quote a provider or a driver
         alarm = Alarm(key, severity, message, hint, self._clock.now())
         self._standing.add(key)
-        if not self._store.raise_alarm(alarm):
-            return
-        log.error("alarm_raised", key=key, severity=severity, message=message, hint=hint)
+        if self._store.raise_alarm(alarm):
+            self._tell(alarm)
+
+    def tell(self, key: str, message: str, *, hint: str = "") -> None:
+        """Tell once of a condition that the store cannot keep, being what fails; `told_is_over` ends it."""
+        if key not in self._told:
+            self._told.add(key)
+            self._tell(Alarm(key, "error", mask_numbers(message), hint, self._clock.now()))
+
+    def told_is_over(self, key: str) -> None:
+        """What `tell` told of has ended."""
+        if key in self._told:
+            self._told.discard(key)
+            log.info("alarm_cleared", key=key)
+
+    def _tell(self, alarm: Alarm) -> None:
+        log.error(
+            "alarm_raised", key=alarm.key, severity=alarm.severity, message=alarm.message, hint=alarm.hint
+        )
         self.notify(alarm)
 
     def refresh(self) -> None:

@@ -5,6 +5,7 @@ The core decides; this module brings it what the store remembers and writes down
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -32,7 +33,7 @@ from smsd.core.model import (
     Reason,
     Tracked,
 )
-from smsd.core.policy import AgencyPolicy
+from smsd.core.policy import AgencyPolicy, ReadKind
 from smsd.core.rows import BadRow, dossier_from
 from smsd.services.making import LONGEST_CODE, NOT_HANDED_OVER, Applied, MessageMaker
 from smsd.services.ports import AgencyRecord
@@ -83,7 +84,10 @@ class Application:
         self._known = snapshot.known
         self._repeated = set(snapshot.repeated)
         self._baseline = False
-        self.done = Applied(rows=snapshot.rows)
+        self.done = Applied(rows=snapshot.rows, kind=snapshot.kind)
+        self.forgotten = array("q")
+        self.learnt = array("q")
+        """Digests that are no dossier's any more, and new ones."""
         self._maker = MessageMaker(tx, orders.policy, now, batch, self.done)
 
     def run(self, known_good_at: datetime | None) -> Applied:
@@ -96,6 +100,8 @@ class Application:
         if record is not None and record.last_good_at != known_good_at:
             raise Overtaken
         self._baseline = self.done.baseline = needs_baseline(record, self._orders)
+        if self._baseline and self._snapshot.kind is not ReadKind.FULL:
+            raise Overtaken  # ordered while it was read
         self.done.bad_rows_before = record.bad_rows if record is not None else 0
         self._believe(record)
         if record is not None and record.mode == Mode.LIVE and self._policy.mode is not Mode.LIVE:
@@ -112,7 +118,7 @@ class Application:
             self._maker.apologise(self._orders.apology_day, baseline_at or self._now)
         self._maker.write_findings()
         self.done.still_held = self._tx.any_held()
-        self._save()
+        self._save(record)
         return self.done
 
     def _believe(self, record: AgencyRecord | None) -> None:
@@ -120,7 +126,12 @@ class Application:
             return
         comparable = record is not None and record.source == self._orders.source
         last_rows = record.last_rows if record is not None and comparable else None
-        reason = doubt(ReadFacts(self._snapshot.rows, len(self._repeated)), last_rows)
+        if not self._snapshot.tells_absence:  # how many rows there are was not asked
+            facts = ReadFacts(max(last_rows or 0, self._snapshot.rows, 1), len(self._repeated))
+            last_rows = None
+        else:
+            facts = ReadFacts(self._snapshot.rows, len(self._repeated))
+        reason = doubt(facts, last_rows)
         if reason is None:
             return
         low_since = record.low_since if record is not None else None
@@ -140,7 +151,13 @@ class Application:
             for d, row in good
         ]
         self.done.changed += len(observed)
+        found_before = self._snapshot.found_before
+        if found_before is not None:
+            self.done.found_by_sweep += sum(1 for dossier, _ in good if dossier.code not in found_before)
         self._tx.put([(observation.tracked, row_digest) for observation, row_digest in observed])
+        self.learnt.extend(row_digest for _, row_digest in observed)
+        replaced = (remembered[d.code] for d, _ in good if d.code in remembered)
+        self.forgotten.extend(row_digest for tracked, row_digest in replaced if not tracked.gone)
         self._maker.settle([o for o, _ in observed], previous, baseline=self._baseline)
         self._maker.write_findings()
 
@@ -198,15 +215,27 @@ class Application:
             self._maker.supersede(untrue)
 
     def _apply_absence(self) -> None:
-        absent = self._tx.codes_of(list(self._known.unseen()))
+        if self._snapshot.kind is ReadKind.FULL:
+            absent = self._tx.codes_of(self._known.unseen())
+            back = self._tx.missing() - absent.keys()
+        elif (
+            self._snapshot.kind is ReadKind.FINGERPRINT
+        ):  # nothing left its place but what was missing already
+            back = self._snapshot.back
+            missing = self._tx.tracked(sorted(self._tx.missing() - back))
+            absent = {code: (tracked.missing_reads, digest) for code, (tracked, digest) in missing.items()}
+        else:
+            absent, back = {}, self._snapshot.back
         self.done.absent = len(absent)
-        back = self._tx.missing() - absent.keys()
         self._tx.set_missing(list(back), 0)
         leaving = {
-            code for code, missed in absent.items() if self._baseline or missed + 1 >= GONE_AFTER_READS
+            code: digest
+            for code, (missed, digest) in absent.items()
+            if self._baseline or missed + 1 >= GONE_AFTER_READS
         }
         self._tx.set_missing([code for code in absent if code not in leaving], 1)
         self._let_go(sorted(leaving))
+        self.forgotten.extend(leaving.values())
 
     def _let_go(self, leaving: list[str]) -> None:
         """Dossiers that have left the view, with their messages that were not handed over."""
@@ -217,24 +246,38 @@ class Application:
 
     # writing down
 
-    def _save(self) -> None:
+    def _save(self, record: AgencyRecord | None) -> None:
+        snapshot = self._snapshot
         changes: dict[str, Any] = {
             "mode": self._policy.mode,
             "source": self._orders.source,
             "positions": self._orders.positions,
             "interval": self._policy.interval,
-            "attempted_at": self._snapshot.started_at,
-            "last_good_at": self._snapshot.started_at,
-            "last_rows": self._snapshot.rows,
-            "bad_rows": self.done.bad_rows,
-            "read_time": self._now - self._snapshot.started_at,
+            "attempted_at": snapshot.started_at,
+            "last_good_at": snapshot.started_at,
+            "read_time": self._now - snapshot.started_at,
+            "read_kind": snapshot.kind,
             "failures": 0,
-            "next_attempt_at": self._snapshot.started_at + self._policy.interval,
+            "next_attempt_at": snapshot.started_at + self._policy.interval,
             "error_code": None,
             "error": None,
             "error_since": None,
             "low_since": None,
         }
+        if snapshot.tells_absence:
+            changes["last_rows"] = snapshot.rows
+        if snapshot.kind is ReadKind.FULL:
+            found_before = record.found_by_sweep if record is not None and not self._baseline else 0
+            changes |= {
+                "bad_rows": self.done.bad_rows,
+                "swept_at": snapshot.started_at,
+                "found_by_sweep": found_before + self.done.found_by_sweep,
+            }
+        else:  # those elsewhere in the view were not looked at
+            self.done.bad_rows = self.done.bad_rows_before
+        if snapshot.mark is not None or self._baseline:
+            changes["changed_mark"] = snapshot.mark
+        self._tx.save_sums(snapshot.sums)
         if self._baseline:
             changes |= {"baseline_at": self._now, "baseline_wanted": False}
         self._tx.save_agency(**changes)

@@ -180,23 +180,23 @@ class NightlyReports:
             self._runs.finish_run(RunKey(COUNT_RUN, agency, day), "done", now)
         paths = self._write(day, agencies)
         too_late = now >= at_time(day + timedelta(days=1), COUNTS_WAITED_FOR_UNTIL, self._zone)
-        if paths is not None and (not silent or too_late):
-            detail = f"not asked: {', '.join(sorted(silent))}" if silent else None
+        ready = paths is not None and (not silent or too_late)
+        detail = f"not asked: {', '.join(sorted(silent))}" if silent else None
+        if ready and self._rewrite_changed(day, agencies):
             self._runs.finish_run(key, "done", now, detail)
-            self._rewrite_changed(day, agencies)
         else:
-            self._put_off(
-                key, f"not asked: {', '.join(sorted(silent))}" if silent else "the files cannot be written"
-            )
+            self._put_off(key, detail or "the files cannot be written")
         return paths
 
-    def _rewrite_changed(self, day: date, agencies: Sequence[ReportAgency]) -> None:
-        """Earlier days change only by late receipts: write those again."""
+    def _rewrite_changed(self, day: date, agencies: Sequence[ReportAgency]) -> bool:
+        """Earlier days change only by late receipts: write those again. Returns whether all could be written.
+
+        Before the day's run is over, for nothing would look at them again after a crash.
+        """
         began = self._runs.began(self._clock.now())
         since = max(began, at_time(day, FINAL_AT, self._zone))
-        for changed in self._reports.changed_days(since):
-            if changed < day:
-                self._write(changed, agencies)
+        changed = [earlier for earlier in self._reports.changed_days(since) if earlier < day]
+        return all(self._write(earlier, agencies) is not None for earlier in changed)
 
     def _write(
         self, day: date, agencies: Sequence[ReportAgency], *, provisional: bool = False

@@ -27,6 +27,7 @@ from smsd.core.notices import render
 from smsd.core.phones import mask_phone
 from smsd.core.policy import AgencyPolicy, Encoding, Notice
 from smsd.core.texts import PLACEHOLDERS, encode_for, fill
+from smsd.services.lookuplimits import WINDOW, Throng
 from smsd.services.ports import LookupRequest
 
 log = structlog.get_logger(__name__)
@@ -79,6 +80,18 @@ class Answer:
     procedure_code: str | None = None
 
 
+class NumberDigest:
+    """What is kept of a number in its place: the same for every spelling, and nothing without the secret."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = sha256(b"smsd inquiry number\0" + secret.encode()).digest()
+
+    def __call__(self, number: str) -> str:
+        """The digest of a number."""
+        key = number_key(number) or number
+        return hmac.new(self._key, key.encode("utf-8", "surrogatepass"), sha256).hexdigest()
+
+
 class LookupStore(Protocol):
     """What look-ups need of the state store."""
 
@@ -90,6 +103,9 @@ class LookupStore(Protocol):
 
     def asked_since(self, number_digest: str, since: datetime) -> list[datetime]:
         """When a number asked after an instant, without what was refused as too many."""
+
+    def answered_since(self, since: datetime) -> list[tuple[datetime, LookupOutcome]]:
+        """What all numbers were answered after an instant, without what was refused as too many."""
 
     def record(self, inquiry: Inquiry) -> str:
         """Record an inquiry unless its id is recorded already; returns the answer that stands for the id."""
@@ -112,11 +128,12 @@ class LookupService:
         self._store = store
         self._clock = clock
         self._policies = policies
-        self._digest_key = sha256(b"smsd inquiry number\0" + secret.encode()).digest()
+        self._digest = NumberDigest(secret)
         self._patience = patience
         self._lock = threading.Lock()
         self._unwritten: dict[datetime, Inquiry] = {}
         self._last: datetime | None = None
+        self._throng: Throng | None = None
         self._recorder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inquiries")
 
     def answer(self, request: LookupRequest) -> str:
@@ -128,6 +145,7 @@ class LookupService:
                 if known is not None:
                     return known
             inquiry = self._judge(request, provider_id or None, self._next_instant())
+            self._all_answered(inquiry.at).add(inquiry.at, inquiry.outcome)
             self._unwritten[inquiry.at] = inquiry
             written = self._recorder.submit(self._write, inquiry)
         return self._standing_answer(inquiry, written)
@@ -165,7 +183,7 @@ class LookupService:
 
     def _judge(self, request: LookupRequest, provider_id: str | None, now: datetime) -> Inquiry:
         digest = self._digest(request.number)
-        if self._asked_lately(digest, now) >= self.rules.limit:
+        if self._is_too_many(digest, now):
             answer = Answer(LookupOutcome.TOO_MANY, self._plain(self.rules.too_many))
         else:
             answer = self._find(request.text, now)
@@ -182,13 +200,27 @@ class LookupService:
             procedure_code=answer.procedure_code,
         )
 
-    def _asked_lately(self, digest: str, now: datetime) -> int:
+    def _is_too_many(self, digest: str, now: datetime) -> bool:
+        """Whether a number has had its own share, or what is left of it when all numbers together ask too much."""
+        own = self.rules.limit
+        if self._asked_lately(digest, now, self.rules.per) >= own:
+            return True
+        left = self._all_answered(now).limit(own, now)
+        return left < own and self._asked_lately(digest, now, WINDOW) >= left
+
+    def _all_answered(self, now: datetime) -> Throng:
+        """What all numbers were answered lately, also before a restart."""
+        if self._throng is None:
+            self._throng = Throng(self._store.answered_since(now - WINDOW))
+        return self._throng
+
+    def _asked_lately(self, digest: str, now: datetime, per: timedelta) -> int:
         unwritten = {
             inquiry.at
             for inquiry in self._unwritten.values()
             if inquiry.number_digest == digest and inquiry.outcome is not LookupOutcome.TOO_MANY
         }
-        return len(unwritten.union(self._store.asked_since(digest, now - self.rules.per)))
+        return len(unwritten.union(self._store.asked_since(digest, now - per)))
 
     def _next_instant(self) -> datetime:
         """The present, later than any inquiry before: instants tell a number's inquiries apart when counting them."""
@@ -218,7 +250,3 @@ class LookupService:
     def _plain(self, template: str, code: str = "") -> str:
         values = dict.fromkeys(PLACEHOLDERS, "") | {"Mã số hồ sơ": code[:_ECHOED]}
         return encode_for(fill(template, values), self.rules.encoding)
-
-    def _digest(self, number: str) -> str:
-        key = number_key(number) or number
-        return hmac.new(self._digest_key, key.encode("utf-8", "surrogatepass"), sha256).hexdigest()

@@ -6,7 +6,7 @@ The core decides each; this module brings it the messages there are, and writes 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from smsd.core.clock import at_time, day_bounds, local_day
@@ -28,7 +28,7 @@ from smsd.core.model import (
 )
 from smsd.core.notices import COUNTS_AS_REPEATED, apology_is_owed, decide, remade_occurrence, still_holds
 from smsd.core.phones import classify, mask_phone
-from smsd.core.policy import AgencyPolicy
+from smsd.core.policy import AgencyPolicy, ReadKind
 from smsd.services.silence import list_unapologised
 from smsd.services.storage import SnapshotTx
 
@@ -49,6 +49,8 @@ class Applied:
     """What one applied read did, for logs, status and `poll --dry-run`."""
 
     rows: int = 0
+    kind: ReadKind = ReadKind.FULL
+    found_by_sweep: int = 0
     baseline: bool = False
     changed: int = 0
     transitions: int = 0
@@ -179,7 +181,9 @@ class MessageMaker:
                 due_day=last.due_day,
                 valid_until=last.valid_until,
             )
-            drafts.append((tracked, draft, notice.settle))
+            # one that a gateway may have taken ended for its number when it was to be sent again
+            doubtful = any(m.gateway is not None for m in made)
+            drafts.append((tracked, replace(draft, possible_duplicate=doubtful), notice.settle))
         return drafts
 
     def _note_bounce(self, observation: Observation, before: Tracked | None, messages: list[Message]) -> None:

@@ -26,12 +26,13 @@ from smsd.services.applying import (
     IncredibleRead,
     Orders,
     Overtaken,
+    needs_baseline,
 )
 from smsd.services.making import APOLOGY_RUN, Applied
 from smsd.services.passes import apology_window, pass_may_run
 from smsd.services.ports import AgencyReader, Alarms, RunKey
+from smsd.services.reading import Occasion, Reads
 from smsd.services.reads import Appointment, Job
-from smsd.services.snapshot import take
 from smsd.services.storage import RunBook, SnapshotStore
 
 log = structlog.get_logger(__name__)
@@ -84,6 +85,7 @@ class Poller:
         self._readers: dict[str, AgencyReader] = {}
         self._jobs: dict[str, Job] = {}
         self._abandoned: list[Job] = []
+        self._reads = Reads(store)
         self._lock = threading.RLock()
 
     def use(self, plans: Mapping[str, AgencyPlan]) -> None:
@@ -263,10 +265,15 @@ class Poller:
         agency = plan.policy.id
         started_at = self._clock.now()
         record = self._store.agency(agency)
-        blocks = reader.rows()
-        if job is not None:
-            blocks = job.watched(blocks, self._monotonic)
-        with take(blocks, self._store.digests(agency), started_at) as snapshot:
+        occasion = Occasion(
+            plan.policy,
+            record,
+            started_at,
+            full=orders.accept or needs_baseline(record, orders),
+            tells_absence=orders.apology_day is not None,
+            on_block=(lambda: job.goes_on(self._monotonic())) if job is not None else (lambda: None),
+        )
+        with self._reads.read(reader, occasion) as snapshot:
             if job is not None and not job.settle():
                 raise AgencyError("the read was given up", code="timeout")
             known_good_at = record.last_good_at if record is not None else None
@@ -275,11 +282,13 @@ class Poller:
                     now = self._clock.now()
                     if not dry_run and not pass_may_run(tx, orders, now):
                         orders = replace(orders, apology_day=None)
-                    applied = Application(tx, snapshot, orders, now, uuid.uuid4().hex).run(known_good_at)
+                    application = Application(tx, snapshot, orders, now, uuid.uuid4().hex)
+                    applied = application.run(known_good_at)
                     if dry_run:
                         raise _Undo(applied)
             except _Undo as undone:
                 return undone.applied
+            self._reads.applied(agency, snapshot, application.forgotten, application.learnt)
         self._succeeded(plan, applied, started_at)
         return applied
 
@@ -289,6 +298,8 @@ class Poller:
         self._alarms.clear(f"agency:{agency}")
         if applied.baseline:
             log.info("baseline_taken", agency=agency, rows=applied.rows)
+        if applied.found_by_sweep:
+            log.warning("found_by_sweep", agency=agency, changes=applied.found_by_sweep)
         if applied.bad_rows != applied.bad_rows_before:  # each row is listed in the exceptions
             log.warning("bad_rows", agency=agency, rows=applied.bad_rows, before=applied.bad_rows_before)
         if not applied.still_held:
@@ -303,6 +314,7 @@ class Poller:
             log.info(
                 "read_applied",
                 agency=agency,
+                kind=applied.kind.value,
                 rows=applied.rows,
                 changed=applied.changed,
                 transitions=applied.transitions,

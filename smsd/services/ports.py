@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from smsd.core import rows
 from smsd.core.lookups import Road
 from smsd.core.model import MessageState, Outcome, PartReceipt, Reason, Receipt, ReceiptVerdict
+from smsd.services.rowblocks import BucketSums, Take
 
 VIEW_COLUMNS = rows.VIEW_COLUMNS
 """The columns of the view that decide anything, in the order in which rows carry them."""
@@ -38,6 +40,9 @@ class AgencyReader(Protocol):
         ISO 8601 text. Memory is bounded by one block.
         """
 
+    def look(self) -> AbstractContextManager[AgencyLook]:
+        """One look at the view: what is asked within it is of one state where the database can keep one."""
+
     def has_column(self, column: str) -> bool:
         """Whether the view has a contract column. Known after `rows` has yielded or ended, or asks the database."""
 
@@ -49,6 +54,33 @@ class AgencyReader(Protocol):
 
     def close(self) -> None:
         """Let go of the connection."""
+
+
+class AgencyLook(Protocol):
+    """The questions one read may ask. Each gives blocks of rows to ``take``, in any order; see `rowblocks`."""
+
+    def everything(self, take: Take, *, whole: bool) -> None:
+        """All rows. Not ``whole``: the columns that decide are enough, where that is cheaper."""
+
+    def of_codes(self, codes: Sequence[str], take: Take) -> None:
+        """The whole rows of codes as `RowBlock.code` gave them."""
+
+    def newest(self, column: str) -> object:
+        """The largest value of a date column; None where there is none."""
+
+    def since(self, column: str, instant: object, take: Take) -> None:
+        """The whole rows whose date column is null, or at or after an instant that is written as `newest` gives it."""
+
+
+@runtime_checkable
+class SummingLook(Protocol):
+    """A look at a database that can tell itself in which of its rows something changed."""
+
+    def sums(self) -> BucketSums | None:
+        """How many rows each bucket of codes holds, with a hash of what decides in them; None where it cannot."""
+
+    def in_buckets(self, buckets: Sequence[int], take: Take) -> None:
+        """The whole rows of these buckets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +269,14 @@ class AgencyRecord:
     error: str | None = None
     error_since: datetime | None = None
     low_since: datetime | None = None
+    read_kind: str | None = None
+    """How the last good read found what changed; see `policy.ReadKind`."""
+    swept_at: datetime | None = None
+    """When everything was last looked at."""
+    changed_mark: datetime | None = None
+    """Up to when changes have been read, where they are told by a date."""
+    found_by_sweep: int = 0
+    """Changes that only full reads have found, since the baseline."""
 
 
 @dataclass(frozen=True, slots=True)

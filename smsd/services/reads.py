@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from smsd.core.errors import AgencyError
-from smsd.services.ports import AgencyReader, RawRow
+from smsd.services.ports import AgencyReader
 
 
 @dataclass(slots=True)
@@ -37,15 +36,11 @@ class Job:
         """For the reading thread: whether the job's end is still its own to tell."""
         return self.settle() or not self.given_up
 
-    def watched(
-        self, blocks: Iterator[list[RawRow]], monotonic: Callable[[], float]
-    ) -> Iterator[list[RawRow]]:
-        """The blocks, noting when each came; ends with an error once the deadline has taken the job."""
-        for block in blocks:
-            self.progress = monotonic()
-            if self.given_up:
-                raise AgencyError("the read was given up", code="timeout")
-            yield block
+    def goes_on(self, now: float) -> None:
+        """Note that rows have come. Raises `AgencyError` once the deadline has taken the job."""
+        self.progress = now
+        if self.given_up:
+            raise AgencyError("the read was given up", code="timeout")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from smsd.core.clock import Clock
 from smsd.core.model import MessageState, PartReceipt, Receipt, ReceiptVerdict
 from smsd.core.names import clean_text
 from smsd.core.outbox import after_receipt
+from smsd.core.phones import mask_numbers
 from smsd.services.ports import Change, Part, Reported
 from smsd.services.storage import OutboxStore, OutboxTx
 
@@ -29,8 +30,8 @@ _SAID = {
 
 
 def detail_of(*words: str) -> str | None:
-    """A provider's words as they may be kept: one short line that every database takes."""
-    return clean_text(" ".join(filter(None, words)))[:_LONGEST_DETAIL] or None
+    """A provider's words as they may be kept: one short line that every database takes, without a full number."""
+    return mask_numbers(clean_text(" ".join(filter(None, words))))[:_LONGEST_DETAIL] or None
 
 
 def part_key(part: str) -> str:

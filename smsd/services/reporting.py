@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Protocol
 
+from smsd.core.chain import DayHead
 from smsd.core.clock import day_bounds
 from smsd.core.figures import (
     ALL,
@@ -66,6 +67,9 @@ class ReportStore(Protocol):
     def lookups_by_road(self, day: date) -> list[RoadCount]:
         """The look-ups answered on a day by road and outcome, repeats counted once."""
 
+    def day_head(self, day: date, *, keep: bool) -> DayHead | None:
+        """Where the audit's chain stood when a day ended. ``keep``: the day is over, and this is its head for good."""
+
     def changed_days(self, since: datetime) -> list[date]:
         """The days of whose messages some changed state since an instant: their reports are out of date."""
 
@@ -86,6 +90,8 @@ class Report:
     lookups: Sequence[RoadCount] = ()
     provisional: bool = False
     """Whether the day is not over: the page says so."""
+    head: DayHead | None = None
+    """Where the audit's chain stood at the end of the last day; None while there is nothing in it."""
 
     @property
     def folder(self) -> str:
@@ -186,8 +192,20 @@ class ReportService:
             zone=self._settings.zone,
             lookups=self._lookups(first_day, last_day),
             provisional=provisional,
+            head=next(reversed(self.heads(first_day, last_day, provisional=provisional)), None),
         )
         return self._files.write(report)
+
+    def heads(self, first_day: date, last_day: date, *, provisional: bool) -> list[DayHead]:
+        """Where the audit's chain stood at the end of each day. Those of days that are over never change again.
+
+        ``provisional``: the last day is not over.
+        """
+        heads = [
+            self._store.day_head(day, keep=not (provisional and day == last_day))
+            for day in days_between(first_day, last_day)
+        ]
+        return [head for head in heads if head is not None]
 
     def rows(
         self, first_day: date, last_day: date, *, agencies: Sequence[ReportAgency]

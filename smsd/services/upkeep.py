@@ -25,8 +25,8 @@ class UpkeepStore(Protocol):
     def blank_personal_data(self, before: datetime) -> int:
         """Blank phone and text of what ended before an instant; returns how many rows."""
 
-    def forget(self, before: datetime) -> int:
-        """Remove what ended before an instant; returns how many rows."""
+    def forget(self, before: datetime, now: datetime) -> int:
+        """Remove what ended before an instant, and say ``now`` in the audit that it was; returns how many rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Upkeep:
         oldest = now - self._personal_data
         purged = Purged(
             blanked=self._store.blank_personal_data(oldest),
-            forgotten=self._store.forget(now - self._records),
+            forgotten=self._store.forget(now - self._records, now),
             files=self._purge_files(local_day(oldest, self._zone)),
         )
         log.info("purged", blanked=purged.blanked, forgotten=purged.forgotten, files=purged.files)

@@ -34,6 +34,8 @@ CONTRACT_COMMANDS = {
     "init": set[str](),
     "backup": set[str](),
     "purge": set[str](),
+    "privacy": set[str](),
+    "audit": {"--head", "--day", "--json"},
 }
 TOLD_WHOLE = {"positions", "notices", "gateway", "inbound", "lookup"}
 """Sections the guide explains in their own words rather than key by key."""

@@ -22,6 +22,7 @@ def sound(baselined: Office) -> Office:
     for agency in baselined.databases:
         baselined.move(f"{agency}-0", READY, agency)
         baselined.move(f"{agency}-1", RECEIVED, agency, status=SUPPLEMENT)
+        baselined.databases[agency].path.chmod(0o444)  # for smsd's user; the clerks have it open
     return baselined
 
 

@@ -13,7 +13,7 @@ from shutil import rmtree
 import pytest
 from click.testing import CliRunner
 
-from smsd.adapters.store import engine
+from smsd.adapters.store import sqlitefile
 from smsd.adapters.store.views import Views
 from smsd.cli import main
 from tests.cli.office import READY, Office
@@ -136,7 +136,7 @@ def test_a_damaged_store_is_one_line_and_a_hint(baselined: Office, words: tuple[
 def test_a_store_that_another_program_keeps_locked_is_one_line_and_a_hint(
     baselined: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_BUSY_MS", 100)
+    monkeypatch.setattr(sqlitefile, "BUSY_MS", 100)
     other = sqlite3.connect(baselined.folder / "smsd.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     shown = baselined.smsd("poll", "nha-trang")

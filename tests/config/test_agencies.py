@@ -119,7 +119,7 @@ KINDS = (
     "postgresql+psycopg2://user:password@host/database, sqlite:////path/to/file.db"
 )
 KEYS = (
-    "accepted: apology, changed_by, columns, database, filter, interval, mode, name, notices, positions, "
+    "accepted: apology, changed_by, columns, database, filter, interval, mode, name, notices, positions, read, "
     "same_day, short_name, skip_procedures, sweep, timeout, view"
 )
 IDENTIFIER = "is no name in a database, accepted: the name alone, without quotes or brackets"

@@ -117,3 +117,9 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     expansion = expand(text, Sources(Path("/nowhere"), {"a": "1"}), url=True)
     if "${" not in text:
         assert expansion.text == text
+
+
+def test_a_value_has_at_most_sixteen_references(sources: Sources) -> None:
+    assert expand("${HOST}" * 16, sources).text == "10.65.1.10" * 16
+    expansion = expand("${HOST}" * 17, sources)
+    assert (expansion.text, expansion.filled, len(expansion.malformed)) == ("${HOST}" * 17, False, 1)

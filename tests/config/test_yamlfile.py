@@ -264,3 +264,17 @@ def test_a_mapping_of_numbers_reads_back(
     path = tmp_path_factory.getbasetemp() / "numbers.yaml"
     path.write_text("".join(f'"{key}": {value}\n' for key, value in data.items()))
     assert read_document(path, {}).data == data
+
+
+def test_more_values_than_any_configuration_holds_are_refused_at_once(path: Path) -> None:
+    for content in ("a: [" + "1," * 20_005 + "]\n", "a: 1\n" * 20_005):
+        with pytest.raises(ConfigError, match=r"holds too much, accepted: at most 20000 values"):
+            read(path, content)
+
+
+def test_references_bring_in_at_most_a_megabyte(path: Path) -> None:
+    (path.parent / "big").write_text("x" * 60_000)
+    lawful = "".join(f"k{number}: '${{file:big}}'\n" for number in range(17))
+    assert len(read(path, lawful).filled) == 17
+    with pytest.raises(ConfigError, match=r":18:6: file: has references that bring in too much"):
+        read(path, lawful + "k17: '${file:big}'\n")

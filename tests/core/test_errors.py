@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smsd.core.errors import ConfigError, ConfigProblem, SmsdError, StoreError
+from smsd.core.errors import AgencyError, ConfigError, ConfigProblem, SmsdError, StoreError
 
 
 def test_an_error_is_a_sentence_with_its_hint() -> None:
@@ -27,3 +27,9 @@ def test_a_configuration_error_tells_every_problem_with_its_place() -> None:
         "smsd.yaml:3:5: polling.interval: is no duration, accepted: 30s, 5m, 2h, 3d",
         "agencies/x.yaml:1:1: view: is missing",
     ]
+
+
+def test_what_a_database_says_of_itself_is_one_plain_line_of_bounded_length() -> None:
+    error = AgencyError("no \x1b[31mstep\n{\u202e" + "x" * 5_000, code="column_missing", hint="a\nb")
+    assert error.message.startswith("no [31mstep {x") and error.message.isprintable()
+    assert (len(error.message), error.code, error.hint) == (1_000, "column_missing", "a b")

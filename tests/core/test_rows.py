@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsd.core.rows import VIEW_COLUMNS, BadRow, digest, dossier_from, parse_instant, phone_of, text_of
+from smsd.core.rows import VIEW_COLUMNS, BadRow, dossier_from, parse_instant, phone_of, text_of
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 MORNING = datetime(2026, 8, 3, 3, 15, tzinfo=UTC)
@@ -224,44 +224,3 @@ def test_values_that_are_not_text_become_the_text_a_person_would_write(raw: obje
 )
 def test_a_phone_stays_as_typed_but_line_breaks_part_two_numbers(raw: object, phone: str | None) -> None:
     assert phone_of(raw) == phone
-
-
-def test_equal_rows_have_equal_digests() -> None:
-    row = a_raw(phone="0905", due_at=datetime(2026, 8, 3), resolved_at=None)
-    assert digest(row) == digest(tuple(row))
-
-
-def test_the_digest_is_the_same_in_every_process() -> None:
-    assert digest(("H1", None, "Trả kết quả", 5, datetime(2026, 8, 3))) == -982070862224770842
-
-
-def test_binary_values_are_told_by_their_bytes_not_their_place_in_memory() -> None:
-    assert digest((memoryview(b"abc"),)) == digest((memoryview(bytearray(b"abc")),))
-    assert digest((memoryview(b"abc"),)) != digest((memoryview(b"abd"),))
-
-
-_VALUES = st.one_of(st.none(), st.text(), st.integers(), st.datetimes(), st.binary())
-_ROWS = st.lists(_VALUES, min_size=1, max_size=4).map(tuple)
-
-
-@given(_ROWS, _ROWS)
-def test_different_rows_have_different_digests_that_fit_64_bits(
-    one: tuple[object, ...], other: tuple[object, ...]
-) -> None:
-    assert -(2**63) <= digest(one) < 2**63
-    if one != other:
-        assert digest(one) != digest(other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [((None,), ("None",)), (("a", "b"), ("a, b",)), (("a", "", "b"), ("a", "b", "")), (("1",), (1,))],
-)
-def test_nulls_blanks_and_borders_between_values_count(
-    one: tuple[object, ...], other: tuple[object, ...]
-) -> None:
-    assert digest(one) != digest(other)
-
-
-def test_text_that_cannot_be_encoded_still_has_a_digest() -> None:
-    assert digest(("\ud800",)) != digest(("\ud801",))

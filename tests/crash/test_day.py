@@ -1,20 +1,22 @@
-"""Stopped after any store write and around any gateway call, a day's messages are neither lost nor doubled unmarked."""
+"""A process that ends at any write, commit, gateway call or rename loses nothing and doubles only what it marks."""
 
 from __future__ import annotations
 
-import itertools
+import time
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import pytest
-import structlog
 
-from smsd.core.model import MessageState
-from smsd.core.outbox import FOLLOWERS
-from tests.crash.day import Day
+from tests.crash.nursery import Nursery, a_nursery
+from tests.crash.outcome import Outcome, outcome_of
+from tests.crash.points import CRASHED, KINDS, PostOffice, spread
+from tests.support.reliability import Record
 
 EXPECTED = Counter(
     {
+        ("OLD", "result_ready"): 1,
         ("A", "result_ready"): 1,
         ("B", "supplement"): 1,
         ("B", "result_ready"): 1,
@@ -23,66 +25,127 @@ EXPECTED = Counter(
         ("DUE", "result_ready"): 1,
     }
 )
-SHARES = 4
-"""The days are lived in so many tests, so that several processes can share them."""
+MADE = Counter(
+    {
+        ("OLD", "result_ready", "delivered", ""): 1,
+        ("A", "result_ready", "delivered", ""): 1,
+        ("A", "result_ready", "suppressed", "repeat"): 1,
+        ("B", "supplement", "undelivered", ""): 1,
+        ("B", "result_ready", "accepted", ""): 1,
+        ("C", "result_ready", "suppressed", "no_phone"): 1,
+        ("C", "result_ready", "delivered", ""): 1,
+        ("D", "result_ready", "superseded", ""): 1,
+        ("DUE", "apology", "delivered", ""): 1,
+        ("DUE", "result_ready", "delivered", ""): 1,
+    }
+)
+PLAIN = 14
+"""How many of the points are visited among all tests; the table visits every one."""
 
 
-def lived(folder: Path, crash_at: int, *, repeats_safely: bool) -> Day:
-    day = Day(folder, crash_at, repeats_safely=repeats_safely)
-    with structlog.testing.capture_logs():
-        day.run()
-    return day
+@dataclass
+class Toll:
+    """What all crashes together cost."""
+
+    crashes: int = 0
+    lost: int = 0
+    doubled: int = 0
+    marked: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def points(self) -> str:
+        return f"{self.crashes} points: " + ", ".join(f"{self.kinds[kind]} {kind}" for kind in KINDS)
 
 
-@pytest.mark.parametrize("share", range(SHARES))
-def test_a_crash_anywhere_loses_nothing_and_doubles_nothing_unmarked(tmp_path: Path, share: int) -> None:
-    points = whole_day(tmp_path, repeats_safely=False)
-    assert len(points) > 60
-    assert set(points) == {"before a commit", "after a commit", "before the gateway", "after the gateway"}
-    for crash_at in range(1 + share, len(points) + 1, SHARES):
-        day = lived(tmp_path / str(crash_at), crash_at, repeats_safely=False)
-        where = f"crashed at {crash_at}: {day.crashes}"
-        assert day.crashes == [points[crash_at - 1]], where
-        doubled = {key for key, times in day.arrived().items() if times > 1}
-        assert day.arrived().keys() == EXPECTED.keys(), where
-        assert max(day.arrived().values()) <= 2, where
-        assert doubled <= day.marked(), where
-        assert len(day.marked()) <= 3, where  # no more than a windowful was under way
-        _assert_lawful(day)
-        day.stage.database.close()
-
-
-def test_where_the_gateway_tells_repeats_apart_a_crash_around_it_doubles_and_marks_nothing(
-    tmp_path: Path,
-) -> None:
-    points = whole_day(tmp_path, repeats_safely=True)
-    around = [n for n, name in enumerate(points, start=1) if "gateway" in name]
-    assert len(around) == 2 * EXPECTED.total()
-    for crash_at in sorted({n for at in around for n in (at, at + 1)}):
-        day = lived(tmp_path / str(crash_at), crash_at, repeats_safely=True)
-        assert day.crashes == [points[crash_at - 1]]
-        assert (day.arrived(), day.marked()) == (EXPECTED, set()), f"crashed at {crash_at}"
-        _assert_lawful(day)
-        day.stage.database.close()
-
-
-def whole_day(tmp_path: Path, *, repeats_safely: bool) -> list[str]:
+def whole(nursery: Nursery) -> tuple[Outcome, list[str]]:
     """A day without a crash goes as it should; where it could be cut off."""
-    day = lived(tmp_path / "whole", 0, repeats_safely=repeats_safely)
-    assert (day.arrived(), day.marked()) == (EXPECTED, set())
-    day.stage.database.close()
-    return day.fuse.points
+    day = nursery.live()
+    assert day.ended == [0], nursery.log()
+    outcome = outcome_of(nursery.places)
+    assert (outcome.arrived, outcome.marked, outcome.messages) == (EXPECTED, set(), MADE)
+    assert (outcome.audit, outcome.inquiries, len(outcome.answers)) == ({"heads": 2, "wrong": []}, 2, 2)
+    assert set(outcome.reports) >= {
+        f"{day}/{name}"
+        for day in ("2026-08-02", "2026-08-03")
+        for name in ("reconciliation.csv", "exceptions.csv", "report.html")
+    }
+    assert set(day.points) == set(KINDS)
+    return outcome, day.points
 
 
-def _assert_lawful(day: Day) -> None:
-    """No message is on its way any more, and each got where it is by lawful steps."""
-    for message in day.stage.messages():
-        assert message.state in {
-            MessageState.ACCEPTED,
-            MessageState.DELIVERED,
-            MessageState.SUPPRESSED,
-            MessageState.SUPERSEDED,
-        }
-        events = [MessageState(state) for state in day.stage.events(message.id)]
-        steps = itertools.pairwise(events)
-        assert all(after is before or after in FOLLOWERS[before] for before, after in steps)
+def crashed(nursery: Nursery, expected: Outcome, points: list[str], at: int, toll: Toll) -> Outcome:
+    """A day that is cut off at one point went on to its end, as whole as without."""
+    started = time.monotonic()
+    day = nursery.live(at)
+    toll.seconds = max(toll.seconds, time.monotonic() - started)
+    assert (day.ended, day.crash) == ([CRASHED, 0], points[at - 1]), nursery.log()
+    outcome = outcome_of(nursery.places)
+    assert replace(outcome, arrived=expected.arrived, marked=expected.marked) == expected
+    toll.crashes += 1
+    toll.lost += outcome.lost(expected)
+    toll.doubled += outcome.doubled(expected).total()
+    toll.marked += len(outcome.marked)
+    toll.kinds[day.crash] += 1
+    return outcome
+
+
+def crash_at_points(nursery: Nursery, record: Record, judge: Callable[[Outcome], None]) -> Toll:
+    """A day for each point to be visited, all of them for the table; ``judge`` says what no day's outcome may be."""
+    expected, points = whole(nursery)
+    toll = Toll()
+    for at in spread(points, record.times(PLAIN, len(points))):
+        try:
+            judge(crashed(nursery, expected, points, at, toll))
+        except AssertionError as error:
+            error.add_note(f"crashed at point {at} of {len(points)}: {points[at - 1]}\n{nursery.log()}")
+            raise
+    assert set(toll.kinds) == set(KINDS)
+    return toll
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(900)
+def test_where_the_gateway_tells_repeats_apart_a_crash_anywhere_loses_doubles_and_marks_nothing(
+    reliability: Record,
+) -> None:
+    def judge(outcome: Outcome) -> None:
+        assert (outcome.arrived, outcome.marked) == (EXPECTED, set())
+
+    with a_nursery(repeats_safely=True) as nursery:
+        toll = crash_at_points(nursery, reliability, judge)
+    write_row(
+        reliability, "smsd ends at each point of a day; the gateway tells repeats apart", toll, toll.points
+    )
+
+
+@pytest.mark.reliability
+@pytest.mark.timeout(900)
+def test_where_the_gateway_cannot_a_crash_anywhere_loses_nothing_and_doubles_no_more_than_its_window_marked(
+    reliability: Record,
+) -> None:
+    def judge(outcome: Outcome) -> None:
+        assert outcome.arrived.keys() == EXPECTED.keys()
+        doubled = outcome.arrived - EXPECTED
+        assert max(doubled.values(), default=0) <= 1, "sent again more than once"
+        assert doubled.keys() <= outcome.marked
+        assert len(outcome.marked) <= PostOffice.window
+
+    with a_nursery(repeats_safely=False) as nursery:
+        toll = crash_at_points(nursery, reliability, judge)
+    note = f"doubled by crashes between a message's taking and the commit of the answer; {toll.points}"
+    write_row(reliability, "smsd ends at each point of a day; the gateway cannot tell repeats", toll, note)
+
+
+def write_row(record: Record, fault: str, toll: Toll, note: str) -> None:
+    record.row(
+        "The process ends",
+        fault,
+        tried=toll.crashes,
+        lost=toll.lost,
+        doubled=toll.doubled,
+        marked=toll.marked,
+        recovered=f"by itself, all reports as without, byte for byte; a day in {toll.seconds:.1f} s at most",
+        note=note,
+    )

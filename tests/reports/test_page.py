@@ -14,6 +14,8 @@ import pytest
 
 from smsd.adapters.reports.page import EXCEPTIONS_SHOWN, number
 from smsd.adapters.reports.words import LANGUAGES, outcome_name, road_name
+from smsd.adapters.store.mapping import record_events
+from smsd.core.chain import printed_head
 from smsd.core.figures import ReportAgency
 from smsd.core.lookups import LookupOutcome, Road
 from smsd.core.model import MessageState, Reason
@@ -257,3 +259,43 @@ def test_the_vietnamese_page_groups_digits_and_writes_days_as_people_there_do(
 )
 def test_numbers_are_grouped_by_language(value: int | None, vi: str, en: str) -> None:
     assert (number(value, "vi"), number(value, "en")) == (vi, en)
+
+
+def test_the_page_ends_with_the_seal_of_the_audit_and_a_closed_day_keeps_it(
+    service: ReportService, database: ReportDatabase
+) -> None:
+    day = {"agencies": [NHA_TRANG]}
+    assert "Seal of the audit" not in Page(service.write(DAY, **day).page).text
+    heads = []
+    for hour, provisional in ((0, True), (1, True), (2, False), (3, False)):
+        with database.writing() as connection:
+            record_events(connection, [("m1", "queued", None)], NOON + timedelta(hours=hour))
+        page = Page(service.write(DAY, **day, provisional=provisional).page)
+        (head,) = service.heads(DAY, DAY, provisional=provisional)
+        assert printed_head(head.hash) in page.text
+        assert ("provisional, up to now" in page.text) == provisional
+        assert "smsd audit verify --head" in page.text
+        heads.append(head.event_id)
+    assert heads == [1, 2, 3, 3]
+
+
+def test_a_report_of_several_days_has_the_seal_of_the_last(
+    service: ReportService, database: ReportDatabase
+) -> None:
+    for days in range(3):
+        with database.writing() as connection:
+            record_events(connection, [("m1", "queued", None)], NOON + timedelta(days=days))
+    last = DAY + timedelta(days=2)
+    page = Page(service.write_range(DAY, last, agencies=[NHA_TRANG]).page)
+    heads = service.heads(DAY, last, provisional=False)
+    assert [head.event_id for head in heads] == [1, 2, 3]
+    assert printed_head(heads[-1].hash) in page.text
+    assert printed_head(heads[0].hash) not in page.text
+
+
+def test_the_seal_is_explained_in_vietnamese(database: ReportDatabase, folder: Path) -> None:
+    with database.writing() as connection:
+        record_events(connection, [("m1", "queued", None)], NOON)
+    page = Page(a_service(database, folder, language="vi").write(DAY, agencies=[NHA_TRANG]).page)
+    assert "Mã niêm phong nhật ký (đến hết ngày 03/08/2026):" in page.text
+    assert "Giữ bản in này" in page.text

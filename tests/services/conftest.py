@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from smsd.adapters.store.audit import AuditStore
 from tests.services.stage import Stage
 
 
@@ -14,4 +15,5 @@ from tests.services.stage import Stage
 def stage(tmp_path: Path) -> Iterator[Stage]:
     made = Stage(tmp_path)
     yield made
+    assert AuditStore(made.database).verify().faults == []
     made.database.close()

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.journal import Journal
-from smsd.adapters.store.mapping import MESSAGE_COLUMNS, message_from
+from smsd.adapters.store.mapping import MESSAGE_COLUMNS, message_from, record_events
 from smsd.adapters.store.outbox import OutboxStore
 from smsd.adapters.store.schema import findings, message_events, messages, transitions
 from smsd.adapters.store.snapshots import SnapshotStore
@@ -172,6 +172,14 @@ class Stage:
 
     def receipt(self, message_id: str, verdict: ReceiptVerdict) -> str:
         return self.delivery.receive(Receipt("fake", message_id, verdict))
+
+    def put_all(self, state: str, **columns: object) -> None:
+        """Every message straight into a state, with the event that belongs to it."""
+        with self.database.writing() as connection:
+            ids = connection.execute(
+                messages.update().values(state=state, **columns).returning(messages.c.id)
+            ).scalars()
+            record_events(connection, [(id_, state, None) for id_ in ids], self.clock.now())
 
     # what there is
 

@@ -102,6 +102,15 @@ def test_repeated_codes_are_skipped_whichever_row_changed(stage: Stage) -> None:
     assert set(stage.findings()) == {("bad_row", "H1")}
 
 
+def test_a_code_that_stood_twice_is_followed_again_once_it_stands_alone(stage: Stage) -> None:
+    stage.baseline(a_row("other"), a_row())
+    stage.show(a_row("other"), a_row(), a_row(step=READY))
+    stage.after()
+    stage.show(a_row("other"), a_row(step=READY))
+    stage.after()
+    assert stage.states() == ["queued"]
+
+
 def test_codes_repeated_in_the_baseline_are_not_remembered(stage: Stage) -> None:
     stage.baseline(a_row("H1"), a_row("H2"), a_row("H2", step=READY))
     assert stage.snapshots.agency("nha-trang").bad_rows == 2  # type: ignore[union-attr]

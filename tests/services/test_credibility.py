@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,7 +11,9 @@ import pytest
 from smsd.core.errors import AgencyError
 from smsd.services.applying import IncredibleRead, Overtaken
 from smsd.services.polling import note_failure
-from tests.services.stage import HOUR, MINUTE, READY, SETTLED, WORKING, Stage, a_row
+from smsd.services.ports import VIEW_COLUMNS, RawRow
+from tests.services.stage import HOUR, MINUTE, READY, SETTLED, Stage, a_row
+from tests.support.fakereader import FakeReader
 
 
 def many(count: int, **changes: object) -> list[dict[str, object]]:
@@ -142,16 +145,17 @@ def test_messages_wait_while_reads_are_refused(stage: Stage) -> None:
 def test_a_read_that_another_overtook_is_dropped(stage: Stage) -> None:
     stage.baseline(a_row())
 
-    class Slow:
+    class Slow(FakeReader):
         """While its rows are read, another read is applied."""
 
-        def rows(self) -> object:
+        def rows(self, columns: Sequence[str] = VIEW_COLUMNS) -> Iterator[list[RawRow]]:
+            blocks = list(super().rows(columns))
             stage.show(a_row(step=READY))
             stage.after()
-            yield [tuple(a_row(step=WORKING).values())]
+            yield from blocks
 
     with pytest.raises(Overtaken):
-        stage.poller.poll(stage.plan, stage.poller.orders("nha-trang"), Slow())  # type: ignore[arg-type]
+        stage.poller.poll(stage.plan, stage.poller.orders("nha-trang"), Slow(stage.agency))
     stage.settle_and_send()
     assert stage.states() == ["accepted"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -14,6 +16,7 @@ from smsd.adapters.store.reports import SqlReportStore
 from smsd.adapters.store.upkeep import UpkeepStore
 from smsd.core.errors import AgencyError
 from smsd.core.figures import ReportAgency
+from smsd.core.model import ReceiptVerdict
 from smsd.services.alarms import AlarmBell
 from smsd.services.daily import ALL_AGENCIES, FINAL_RUN, PROVISIONAL_RUN, NightlyReports
 from smsd.services.ports import Alarm, RunKey
@@ -128,6 +131,27 @@ def test_reports_that_cannot_be_written_raise_an_alarm_and_are_tried_again_later
     assert night.tick(local("2026-08-03 23:30") + timedelta(seconds=2)) == 0, "not at every tick"
     assert night.tick(local("2026-08-03 23:31")) == 1
     assert night.stage.alarm_keys() == []
+
+
+def test_an_earlier_day_that_a_late_receipt_changed_is_written_again_before_the_night_is_over(
+    night: Night,
+) -> None:
+    stage, earlier = night.stage, night.folder / DAY.isoformat()
+    stage.show(a_row(step=READY), a_row("H2", step=READY))
+    stage.after()
+    stage.settle_and_send()
+    night.tick(local("2026-08-04 00:05"))
+    stage.clock.at = local("2026-08-04 10:00")
+    stage.receipt(stage.message().id, ReceiptVerdict.DELIVERED)
+    shutil.rmtree(earlier)
+    earlier.write_text("in the way")
+    assert night.tick(local("2026-08-05 00:05")) == 1
+    assert night.state(FINAL_RUN, DAY + timedelta(days=1)) == "owed"
+    earlier.unlink()
+    night.tick(local("2026-08-05 00:06"))
+    assert night.state(FINAL_RUN, DAY + timedelta(days=1)) == "done"
+    total = list(csv.DictReader((earlier / "reconciliation.csv").open(encoding="utf-8-sig")))[-1]
+    assert (total["result_ready_made"], total["result_ready_delivered"]) == ("1", "1")
 
 
 def test_a_clock_that_ran_ahead_does_not_silence_the_nights_to_come(night: Night) -> None:

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from smsd.adapters.store.schema import messages
 from smsd.core.model import MessageState, Mode, Reason
 from tests.services.stage import CLOSED, HOUR, MINUTE, READY, SETTLED, WORKING, Stage, a_row
 from tests.support.builders import NOW, a_policy, a_rule, local, notices
@@ -61,8 +60,7 @@ def test_entering_again_within_the_hour_is_a_repeat_if_the_first_was_handed_over
 @pytest.mark.parametrize("ending", ["superseded", "suppressed", "rejected", "expired"])
 def test_messages_that_never_arrived_make_no_repeat(stage: Stage, ending: str) -> None:
     stage.enter(a_row(step=READY))
-    with stage.database.writing() as connection:
-        connection.execute(messages.update().values(state=ending, final_at=stage.clock.now()))
+    stage.put_all(ending, final_at=stage.clock.now())
     stage.show(a_row("other"), a_row())
     stage.after()
     stage.show(a_row("other"), a_row(step=READY))

@@ -154,3 +154,71 @@ def test_a_dossier_away_for_the_one_read_of_the_pass_is_listed(stage: Stage) -> 
     stage.after(MINUTE)
     assert sorted(m.dossier_code for m in stage.messages("apology")) == ["H0", "H1"]
     assert stage.findings() == [("no_apology", "H2")]
+
+
+def under_way_while_its_dossier_leaves_and_comes_back(stage: Stage, after: timedelta) -> None:
+    """H1's message is with the gateway, unanswered; the dossier has left its position and entered it again."""
+    stage.gateway.script(HELD, times=1)
+    stage.enter(a_row("H1", step=READY))
+    stage.after(SETTLED)
+    stage.delivery.pump()
+    assert stage.states() == ["sending"]
+    stage.show(a_row("H1"), a_row("other"))
+    stage.after()
+    stage.show(a_row("H1", step=READY), a_row("other"))
+    stage.after(after)
+
+
+def test_a_message_that_comes_back_to_another_entry_with_one_of_its_own_is_not_sent(stage: Stage) -> None:
+    under_way_while_its_dossier_leaves_and_comes_back(stage, 61 * MINUTE)
+    assert stage.states() == ["sending", "queued"]
+    stage.gateway.release(Outcome(Verdict.RETRY, "busy"))
+    stage.gateway.taken.clear()  # it was not
+    for _ in range(3):
+        stage.after()
+        stage.send()
+    assert stage.states() == ["superseded", "accepted"]
+    assert len(stage.gateway.taken) == 1
+
+
+def test_a_message_that_comes_back_to_an_entry_found_to_be_its_repeat_is_sent(stage: Stage) -> None:
+    under_way_while_its_dossier_leaves_and_comes_back(stage, MINUTE)
+    assert stage.states() == ["sending", "repeat"]
+    stage.gateway.release(Outcome(Verdict.RETRY, "busy"))
+    stage.gateway.taken.clear()  # it was not
+    for _ in range(3):
+        stage.after()
+        stage.send()
+    assert stage.states() == ["accepted", "repeat"]
+    assert len(stage.gateway.taken) == 1
+
+
+@pytest.mark.parametrize("repeats_safely", [False, True])
+def test_a_perhaps_sent_one_made_anew_for_a_mended_number_is_marked(
+    stage: Stage, repeats_safely: bool
+) -> None:
+    stage.gateway = FakeGateway(repeats_safely=repeats_safely)
+    stage.start()
+    stage.gateway.script(LOST, times=1)
+    stage.enter(a_row("H1", step=READY))
+    stage.settle_and_send()
+    assert stage.states() == ["unknown"]
+    stage.gateway.repeats_safely = False  # it does not know the id when it is asked
+    stage.show(a_row("H1", step=READY, phone=""), a_row("other"))
+    stage.after(16 * MINUTE)
+    stage.age()
+    assert stage.states() == ["no_phone"]
+    stage.show(a_row("H1", step=READY), a_row("other"))
+    stage.after()
+    stage.settle_and_send()
+    assert stage.states() == ["no_phone", "accepted"]
+    assert (len(stage.gateway.taken), stage.messages()[-1].possible_duplicate) == (2, True)
+
+
+def test_one_made_anew_that_no_gateway_ever_had_is_not_marked(stage: Stage) -> None:
+    stage.enter(a_row("H1", step=READY, phone=""))
+    stage.show(a_row("H1", step=READY), a_row("other"))
+    stage.after()
+    stage.settle_and_send()
+    assert stage.states() == ["no_phone", "accepted"]
+    assert not stage.messages()[-1].possible_duplicate

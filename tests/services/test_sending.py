@@ -322,8 +322,7 @@ def test_closing_records_the_last_answers(stage: Stage) -> None:
 
 def test_messages_of_an_agency_in_shadow_or_of_another_state_are_not_claimed(stage: Stage) -> None:
     entered(stage)
-    with stage.database.writing() as connection:
-        connection.execute(messages.update().values(state=MessageState.HELD))
+    stage.put_all(MessageState.HELD)
     stage.send()
     assert stage.gateway.handed_over == []
 

@@ -12,8 +12,7 @@ from smsd.adapters.store.outbox import OutboxStore
 from smsd.adapters.store.schema import messages
 from smsd.adapters.store.snapshots import SnapshotStore
 from smsd.core.model import Draft, Message, MessageState, Tracked
-from smsd.core.rows import digest
-from tests.support.builders import NOW, a_dossier, a_tracked
+from tests.support.builders import NOW, a_digest, a_dossier, a_tracked
 
 AGENCY = "nha-trang"
 MINUTE = timedelta(minutes=1)
@@ -48,7 +47,7 @@ def keep_dossier(
     dossier_changes = {key: changes.pop(key) for key in list(changes) if key in a_dossier().__slots__}
     tracked = a_tracked(a_dossier(code, **dossier_changes), position, **changes)
     with SnapshotStore(database).transaction(agency) as tx:
-        tx.put([(tracked, digest((agency, code, position)))])
+        tx.put([(tracked, a_digest(agency, code, position))])
     return tracked
 
 

@@ -8,13 +8,24 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
+from smsd.adapters.store.audit import AuditStore
 from smsd.adapters.store.engine import SCHEMA_REVISION, Database
 from smsd.adapters.store.migrations.run import alembic_config, upgrade
-from smsd.adapters.store.schema import metadata
-from tests.store.drafts import keep_agency, keep_message
+from smsd.adapters.store.outbox import OutboxStore
+from smsd.adapters.store.schema import messages, metadata, to_micros
+from tests.store.drafts import keep_agency, keep_message, ready
+from tests.support.builders import NOW
+
+NOW_MICROS = to_micros(NOW)
+OLD_MESSAGE = (
+    "INSERT INTO messages (id, agency, dossier_code, kind, occurrence, state, phone, text, segments, made_at, "
+    "settle, next_at, valid_until, batch, state_at, final_at) VALUES (:id, 'nha-trang', :code, 'result_ready', '0', "
+    ":state, '84905123456', 'Thông báo', 1, :at, 0, :at, :at + 1, 'b', :at, :final)"
+)
+OLD_EVENT = "INSERT INTO message_events (id, message_id, at, state) VALUES (:id, :message, :at, :state)"
 
 
 @pytest.fixture
@@ -60,6 +71,33 @@ def test_the_way_back_and_up_again_works_with_rows_in_the_tables(database: Datab
     assert tables(database) == {"alembic_version"}
     upgrade(database.engine)
     assert tables(database) == {*metadata.tables, "alembic_version"}
+
+
+def test_the_audit_of_an_older_store_is_chained_as_it_stands_and_goes_on(url: str) -> None:
+    database = Database(url)
+    command.upgrade(alembic_config(database.engine), "0001")
+    with database.writing() as connection:
+        for number, state in enumerate(("queued", "delivered", "queued")):
+            final = NOW_MICROS if state == "delivered" else None
+            message = {"id": f"m{number}", "code": f"H{number}", "state": state, "final": final}
+            connection.execute(text(OLD_MESSAGE), {**message, "at": NOW_MICROS})
+            for id_, event in enumerate(("queued", state) if final else ("queued",)):
+                values = {"id": 10 * number + id_ + 1, "message": f"m{number}", "state": event}
+                connection.execute(text(OLD_EVENT), {**values, "at": NOW_MICROS})
+    database.open()
+    with database.reading() as connection:
+        salts = connection.execute(select(messages.c.id, messages.c.salt).order_by(messages.c.id)).all()
+    assert [(id_, salt is not None) for id_, salt in salts] == [("m0", True), ("m1", False), ("m2", True)]
+    ready(database)
+    with OutboxStore(database).transaction() as tx:
+        assert [message.dossier_code for message in tx.claim(NOW, 9, "spool")] == ["H0", "H0"]
+    found = AuditStore(database).verify()
+    assert (found.faults, found.events, found.messages) == ([], 8, 4)
+    with database.writing() as connection:
+        connection.execute(text("UPDATE message_events SET state = 'rejected' WHERE id = 12"))
+    (fault, _) = AuditStore(database).verify().faults
+    assert (fault.event_id, fault.message_id, fault.dossier_code) == (12, "m1", "H1")
+    database.close()
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(url: str) -> None:

@@ -88,7 +88,7 @@ def test_many_codes_are_found_in_few_statements(store: SnapshotStore) -> None:
     with store.transaction(AGENCY) as tx:
         tx.put(rows)
         assert len(tx.tracked([f"H{n}" for n in range(1300)])) == 1201
-        assert tx.codes_of(list(range(1190, 1300))) == {f"H{n}": 0 for n in range(1190, 1201)}
+        assert tx.codes_of(list(range(1190, 1300))) == {f"H{n}": (0, n) for n in range(1190, 1201)}
         assert sum(len(block) for block in tx.all_tracked()) == 1201
 
 
@@ -100,7 +100,7 @@ def test_missing_reads_are_counted_and_forgotten(store: SnapshotStore) -> None:
         tx.set_missing(["A"], 0)
         tx.set_gone(["B"], 2, NOW)
         assert tx.missing() == set()
-        assert tx.codes_of([0, 1, 2]) == {"A": 0, "C": 0}
+        assert tx.codes_of([0, 1, 2]) == {"A": (0, 0), "C": (0, 2)}
 
 
 def test_dossiers_due_in_a_span_are_found_whole(store: SnapshotStore) -> None:

@@ -205,6 +205,8 @@ def ask_for_passwords(server: PostgresServer) -> None:
     rules = server.data / "pg_hba.conf"
     before = rules.read_text()
     if not before.startswith(rule):
-        server.execute("CREATE ROLE with_password NOLOGIN")
+        server.execute(
+            "DO $$ BEGIN IF to_regrole('with_password') IS NULL THEN CREATE ROLE with_password NOLOGIN; END IF; END $$"
+        )
         rules.write_text(rule + before)
         server.execute("SELECT pg_reload_conf()")

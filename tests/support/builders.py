@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from hashlib import blake2b
 from zoneinfo import ZoneInfo
 
 from smsd.core.model import Dossier, Mode, Tracked
@@ -107,3 +108,8 @@ def a_dossier(code: str = "H32.12-260803-0001", **changes: object) -> Dossier:
 def a_tracked(dossier: Dossier | None = None, position: str = "in_progress", **changes: object) -> Tracked:
     tracked = Tracked(dossier or a_dossier(), position, NOW - timedelta(days=1))
     return replace(tracked, **changes)  # type: ignore[arg-type]
+
+
+def a_digest(*parts: object) -> int:
+    """A row's fingerprint, as good as a reader's."""
+    return int.from_bytes(blake2b(repr(parts).encode(), digest_size=8).digest(), "big", signed=True)

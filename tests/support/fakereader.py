@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
+from smsd.adapters.agencydb.digests import block_of
 from smsd.core.errors import AgencyError
-from smsd.services.ports import VIEW_COLUMNS, CheckResult, RawRow
+from smsd.services.ports import VIEW_COLUMNS, AgencyLook, CheckResult, RawRow
+from smsd.services.rowblocks import Take
 from tests.support.agencyviews import COLUMNS, Row
 
 _OPTIONAL = {"status", "procedure_name", "resolved_at", "updated_at"}
@@ -46,6 +49,30 @@ class FakeAgency:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+class FakeLook:
+    """Asks a reader's rows; whole ones always."""
+
+    def __init__(self, reader: FakeReader) -> None:
+        self._reader = reader
+
+    def everything(self, take: Take, *, whole: bool) -> None:
+        for block in self._reader.rows():
+            take(block_of(block))
+
+    def of_codes(self, codes: Sequence[str], take: Take) -> None:
+        for block in self._reader.rows():
+            take(block_of([row for row in block if row[0] in codes]))
+
+    def newest(self, column: str) -> object:
+        values = [row[0] for block in self._reader.rows((column,)) for row in block]
+        return max((str(value) for value in values if value is not None), default=None)
+
+    def since(self, column: str, instant: object, take: Take) -> None:
+        for block in self._reader.rows((*VIEW_COLUMNS, column)):
+            chosen = [row[:-1] for row in block if row[-1] is None or str(row[-1]) >= str(instant)]
+            take(block_of(chosen))
 
 
 class FakeReader:
@@ -113,6 +140,10 @@ class FakeReader:
             there = ", ".join(self.agency.names)
             raise AgencyError(f"no {name} among {there}", code="column_missing", hint="add it to the view")
         return found
+
+    @contextmanager
+    def look(self) -> Iterator[AgencyLook]:
+        yield FakeLook(self)
 
     def has_column(self, column: str) -> bool:
         if self.agency.fault is not None:

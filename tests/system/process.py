@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,11 +86,11 @@ class Installed:
 class Daemon:
     """``smsd run`` until it is stopped; every log line is kept."""
 
-    def __init__(self, installed: Installed, **environ: str) -> None:
+    def __init__(self, installed: Installed, program: Sequence[str] = ("-m", "smsd"), **environ: str) -> None:
         self.lines: list[dict[str, Any]] = []
         self.raw: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "smsd", "run", "--config", str(installed.config)],
+            [sys.executable, *program, "run", "--config", str(installed.config)],
             cwd=ROOT,
             env={**os.environ, **environ},
             stdout=subprocess.PIPE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ import schedule
 import structlog
 
 from smsd.core.errors import StoreError
-from smsd.logs import Repeats, configure_for_daemon
+from smsd.logs import Repeats, configure_for_daemon, tell_of_broken_threads
 from smsd.ticks import Ticks
 from tests.support.builders import FixedClock
 
@@ -50,6 +51,23 @@ def test_an_unforeseen_error_is_one_line_with_its_place_and_without_a_number(log
     assert "Traceback" not in log.getvalue()
     assert "905123456" not in log.getvalue()
     assert "second line" not in log.getvalue()
+
+
+def test_what_nobody_catches_ends_its_thread_with_a_line(
+    log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    tell_of_broken_threads()
+
+    def break_off() -> None:
+        raise LookupError("no row for 0905 123 456\nsecond line")
+
+    thread = threading.Thread(target=break_off, name="poll-alpha")
+    thread.start()
+    thread.join()
+    (line,) = lines(log)
+    assert (line["event"], line["thread"], line["error"]) == ("thread_broke_off", "poll-alpha", "LookupError")
+    assert line["detail"] == "no row for 0905***456"
 
 
 def test_dossier_codes_are_not_taken_for_numbers(log: io.StringIO) -> None:

@@ -71,5 +71,6 @@ def login_result(rights: Sequence[str], protection: str) -> CheckResult:
         "read-only",
         "warning",
         f"the login could write: it can {', '.join(rights)}",
-        "make the login of sql/ for smsd, which can read the view and nothing else",
+        "make the login of sql/ for smsd, which can read the view and nothing else (a SQLite file: mode 0644, of "
+        "another user)",
     )

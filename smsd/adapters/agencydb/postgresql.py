@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from smsd.adapters.agencydb import permissions
 from smsd.adapters.agencydb.database import Database
 from smsd.adapters.agencydb.faults import (
     COLUMN_MISSING,
@@ -54,12 +55,18 @@ _HINTS = {
     "42883": "compare the types of the `filter` values with the view's columns",
     "53300": "raise max_connections on the server, or the login's CONNECTION LIMIT",
 }
+_FULL = re.compile(r"connection slots are reserved|too many clients|too many connections")
 _REFUSALS = (  # a refused connection has no SQLSTATE in psycopg2, only words
     (re.compile(r'database "[^"]*" does not exist'), DATABASE_MISSING),
     (re.compile(r"permission denied for database"), PERMISSION_DENIED),
     (re.compile(r"authentication|no password supplied|role .* does not exist|not permitted to log in|pg_hba|SCRAM"),
      LOGIN_FAILED),
 )  # fmt: skip
+_TLS = re.compile(r"certificate|SSL error|support SSL|root\.crt|sslrootcert")
+_TLS_HINT = (
+    "the connection could not be made safe: sslrootcert in `database` names the file of the authority that signed the "
+    "server's certificate, and the certificate must be for the host as it is written there"
+)
 _LOST = re.compile(
     r"server closed the connection|connection .*closed|SSL connection|could not receive data|EOF"
 )
@@ -85,6 +92,24 @@ class PostgresLink(Link):
     def open_cursor(self) -> Any:
         """A cursor on the server."""
         return self.raw.cursor(name="smsd", scrollable=False)
+
+    def copy_out(self, sql: str, values: list[object], target: Any) -> None:
+        """Write the rows of a question in COPY's text format into a binary file."""
+        with self._in_driver(), self.raw.cursor() as cursor:
+            question = cursor.mogrify(sql, values) if values else sql.encode()
+            cursor.copy_expert(b"COPY (" + question + b") TO STDOUT", target)
+            target.flush()
+
+    def types(self, question: tuple[str, list[object]]) -> dict[str, int]:
+        """The types (OIDs) of a question's columns by their names."""
+        with self._in_driver(), self.raw.cursor() as cursor:
+            cursor.execute(question[0], question[1] or None)
+            return {column.name: column.type_code for column in cursor.description}
+
+    def ask_nothing(self, sql: str) -> None:
+        """A statement without an answer."""
+        with self._in_driver(), self.raw.cursor() as cursor:
+            cursor.execute(sql)
 
     def rest(self) -> None:
         """End the transaction."""
@@ -128,7 +153,7 @@ class Postgres(Database):
         }
         raw = driver.connect(*positional, **(ours | dict(named)))
         try:
-            raw.set_session(readonly=True)
+            raw.set_session(readonly=True, isolation_level="REPEATABLE READ")
             dates = driver.extensions.new_type(_DATE_OIDS, "TEXT DATE", lambda value, _cursor: value)
             driver.extensions.register_type(dates, raw)
             return PostgresLink(raw)
@@ -140,7 +165,10 @@ class Postgres(Database):
         """By SQLSTATE; by the words where there is none."""
         state = getattr(error, "pgcode", None)
         if state is None:
-            return self._by_words(str(error), connecting=connecting), "", False
+            hint = _TLS_HINT if connecting and _TLS.search(str(error)) else ""
+            if connecting and _FULL.search(str(error)):
+                hint = _HINTS["53300"]
+            return self._by_words(str(error), connecting=connecting), hint, False
         code = UNREACHABLE if state.startswith("08") else _STATES.get(state)
         hint = _HINTS.get(state, "")
         if code == VIEW_MISSING and self.place.view != self.place.view.lower():
@@ -157,25 +185,5 @@ class Postgres(Database):
 
     def write_rights(self, link: Link, view: str) -> list[str]:
         """By the server's own account of the login's privileges."""
-        name = self.syntax.bare(view)
-        _, answer = link.ask(_RIGHTS, [name, name])
-        return [words for granted, words in zip(answer[0], _RIGHT_WORDS, strict=True) if granted]
-
-
-_RIGHTS = """
-SELECT has_table_privilege(%s, 'INSERT, UPDATE, DELETE'),
-       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-                 AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')),
-       EXISTS (SELECT FROM pg_class c WHERE c.oid = %s::regclass
-                 AND has_schema_privilege(c.relnamespace, 'CREATE')),
-       EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper),
-       EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND (rolcreatedb OR rolcreaterole))
-"""
-_RIGHT_WORDS = (
-    "change rows of the view",
-    "change tables of the database",
-    "create objects in the view's schema",
-    "do anything (superuser)",
-    "create databases or roles",
-)
+        _, answer = link.ask(permissions.POSTGRES, [self.syntax.bare(view)])
+        return permissions.in_words(answer[0], permissions.POSTGRES_WORDS)

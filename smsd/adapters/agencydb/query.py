@@ -1,4 +1,4 @@
-"""The one statement that is ever asked of a view, built so that no name and no value can become SQL."""
+"""The statements that are asked of a view, built so that no name and no value can become SQL."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def quoted_view(source: AgencySource, syntax: Syntax, place: Place) -> str:
 
 def probe(view: str, syntax: Syntax) -> str:
     """A question that tells the view's columns and gives no row."""
-    return syntax.bare(f"SELECT * FROM {view} WHERE 1 = 0")  # noqa: S608 - quoted
+    return syntax.bare(f"SELECT * FROM {view} WHERE 1 = 0")  # noqa: S608 # nosec B608 # quoted
 
 
 class ViewColumns:
@@ -71,9 +71,11 @@ class ViewColumns:
         wanted = [named.get(c, c) for c in needed]
         return [name for name in dict.fromkeys([*wanted, *self._source.filter]) if self.find(name) is None]
 
-    def require(self, columns: Sequence[str]) -> None:
+    def require(self, columns: Sequence[str], *, all_needed: bool = False) -> None:
         """Raises `AgencyError` naming what is missing and what there is."""
         missing = self.missing(columns)
+        if all_needed:
+            missing += [column for column in columns if self.of(column) is None and column not in missing]
         if missing:
             raise fault(
                 COLUMN_MISSING,
@@ -83,13 +85,31 @@ class ViewColumns:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What rows have to fulfil besides the agency's filter: SQL with marks, and the values for them."""
+
+    sql: str
+    values: tuple[object, ...] = ()
+
+
 def select(
-    columns: Sequence[str], view: str, found: ViewColumns, filters: Mapping[str, object], syntax: Syntax
+    columns: Sequence[str],
+    view: str,
+    found: ViewColumns,
+    filters: Mapping[str, object],
+    syntax: Syntax,
+    *,
+    condition: Condition | None = None,
+    expressions: str = "",
 ) -> tuple[str, list[object]]:
-    """The statement that reads ``columns`` in this order, and its values. Raises `AgencyError` (column_missing)."""
+    """The statement that reads ``columns`` in this order, or ``expressions``, and its values.
+
+    Raises `AgencyError` (column_missing).
+    """
     found.require(columns)
     own = [(column, found.of(column)) for column in columns]
-    chosen = ", ".join("NULL" if name is None else syntax.name(name) for _, name in own)
+    chosen = expressions or ", ".join("NULL" if name is None else syntax.name(name) for _, name in own)
     conditions: list[str] = []
     values: list[object] = []
     for column, value in filters.items():
@@ -99,8 +119,11 @@ def select(
         else:
             conditions.append(f"{name} = {syntax.mark}")
             values.append(syntax.value(value))
+    if condition is not None:
+        conditions.append(condition.sql)
+        values += condition.values
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    sql = f"SELECT {chosen} FROM {view}{where}"  # noqa: S608 - quoted
+    sql = f"SELECT {chosen} FROM {view}{where}"  # noqa: S608 # nosec B608 # quoted
     return (sql if values else syntax.bare(sql)), values
 
 

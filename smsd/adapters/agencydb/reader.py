@@ -23,18 +23,22 @@ from smsd.adapters.agencydb.faults import (
     Place,
     fault,
 )
+from smsd.adapters.agencydb.look import Ground, SqlLook
+from smsd.adapters.agencydb.postgreslook import PostgresLook
 from smsd.adapters.agencydb.postgresql import Postgres
 from smsd.adapters.agencydb.query import ViewColumns, probe, quoted_view, select
 from smsd.adapters.agencydb.source import AgencySource
 from smsd.adapters.agencydb.sqlite import Sqlite
 from smsd.adapters.agencydb.sqlserver import SqlServer
+from smsd.adapters.agencydb.sqlserverlook import SqlServerLook
 from smsd.adapters.agencydb.work import BLOCK_ROWS, End, Ended, Link, Work
 from smsd.core.errors import AgencyError
-from smsd.services.ports import VIEW_COLUMNS, AgencyReader, CheckResult, RawRow
+from smsd.services.ports import VIEW_COLUMNS, AgencyLook, AgencyReader, CheckResult, RawRow
 
 __all__ = ["AgencySource", "open_reader"]
 
 _KINDS: dict[str, type[Database]] = {"postgresql": Postgres, "sqlite": Sqlite, "mssql": SqlServer}
+_LOOKS: dict[type[Database], type[SqlLook]] = {Postgres: PostgresLook, SqlServer: SqlServerLook}
 _T = TypeVar("_T")
 
 
@@ -63,6 +67,16 @@ class SqlReader:
                 yield block
                 del block
                 work.go_on()
+            self._rest()
+
+    @contextmanager
+    def look(self) -> Iterator[AgencyLook]:
+        """One look at the view; see the port. An unfinished read is ended by it."""
+        with self._working(translating=False) as work:
+            found = self._fresh_if_stale(work, self._probe)
+            link, database = self._connected(work), self._database()
+            yield _LOOKS.get(type(database), SqlLook)(Ground(work, link, database, self._source, found))
+            work.go_on()
             self._rest()
 
     def has_column(self, column: str) -> bool:
@@ -114,8 +128,11 @@ class SqlReader:
     # one piece of work at a time
 
     @contextmanager
-    def _working(self) -> Iterator[Work]:
-        """Around a read: its deadline, and every error in our words. After any of them the connection is dropped."""
+    def _working(self, *, translating: bool = True) -> Iterator[Work]:
+        """Around a read: its deadline, and every error in our words. After any of them the connection is dropped.
+
+        ``translating``: errors that drivers raise in it; a look does that itself, so as to leave the caller's alone.
+        """
         work = Work(self._source.timeout.total_seconds())
         with self._lock:
             before, self._work = self._work, work
@@ -128,9 +145,9 @@ class SqlReader:
             whole = True
         except Ended as ended:
             raise self._told(work.end or ended.end, connecting=ended.connecting) from None
-        except self._faults() as error:
+        except self._faults(translating) as error:
             if work.end is not None:  # what a driver says of an interrupted read is not the cause
-                raise self._told(work.end) from None
+                raise self._told(work.end, connecting=self._link is None) from None
             if isinstance(error, AgencyError):
                 raise
             raise self._database().translate(error) from None
@@ -185,8 +202,10 @@ class SqlReader:
             self._database_ = kind(url, self._source.view)
         return self._database_
 
-    def _faults(self) -> tuple[type[Exception], ...]:
-        return (AgencyError, *(self._database_.errors() if self._database_ is not None else ()))
+    def _faults(self, translating: bool) -> tuple[type[Exception], ...]:
+        if not translating or self._database_ is None:
+            return (AgencyError,)
+        return (AgencyError, *self._database_.errors())
 
     def _place(self) -> Place:
         if self._database_ is None:

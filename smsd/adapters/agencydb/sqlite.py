@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from smsd.adapters.agencydb import permissions
 from smsd.adapters.agencydb.database import Database
 from smsd.adapters.agencydb.faults import (
     COLUMN_MISSING,
@@ -127,10 +128,9 @@ class Sqlite(Database):
         return UNREACHABLE, _WAL, False
 
     def write_rights(self, _link: Link, _view: str) -> list[str]:
-        """None: the file is opened so that SQLite itself refuses to write."""
-        return []
+        """By the file's mode; SQLite itself refuses to write to a file that was opened so, whatever it says."""
+        return permissions.file_rights(self.path)
 
     def protection(self) -> str:
-        """How it is opened; the file's own mode does not matter."""
-        also = " (this user could write the file; smsd does not)" if os.access(self.path, os.W_OK) else ""
-        return f"the file is opened read-only{also}"
+        """How it is opened."""
+        return "the file is opened read-only"

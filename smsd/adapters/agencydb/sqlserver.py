@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+from smsd.adapters.agencydb import permissions
 from smsd.adapters.agencydb.database import Database
 from smsd.adapters.agencydb.faults import (
     COLUMN_MISSING,
@@ -172,13 +173,17 @@ class SqlServer(Database):
         code = next((_NATIVE[number] for number in numbers if number in _NATIVE), _STATES.get(state))
         if code == TIMEOUT and connecting:
             code = UNREACHABLE
+        if (
+            code is None and not connecting and "Unknown error (0)" in said
+        ):  # a wire cut in the middle of a row
+            code = UNREACHABLE
         hint = _READ_COMMITTED_HINT if code == TIMEOUT else ""
         return code, hint, not _DATA_ERRORS.isdisjoint(numbers)
 
     def write_rights(self, link: Link, view: str) -> list[str]:
         """By the server's own account of the login's permissions."""
-        _, answer = link.ask(_RIGHTS, [view, view, view])
-        return [words for granted, words in zip(answer[0], _RIGHT_WORDS, strict=True) if granted]
+        _, answer = link.ask(permissions.SQLSERVER, [view] * permissions.SQLSERVER_VIEWS)
+        return permissions.in_words(answer[0], permissions.SQLSERVER_WORDS)
 
     def protection(self) -> str:
         """SQL Server has no read-only session: the login is what protects."""
@@ -215,18 +220,3 @@ def read_datetimeoffset(raw: bytes | None) -> object:
 def _cancel(cursor: Any) -> None:
     with suppress(Exception):  # nothing to cancel, or gone already
         cursor.cancel()
-
-
-_RIGHTS = """
-SELECT CASE WHEN HAS_PERMS_BY_NAME(?, 'OBJECT', 'INSERT') = 1 OR HAS_PERMS_BY_NAME(?, 'OBJECT', 'UPDATE') = 1
-              OR HAS_PERMS_BY_NAME(?, 'OBJECT', 'DELETE') = 1 THEN 1 ELSE 0 END,
-       CASE WHEN IS_ROLEMEMBER('db_owner') = 1 OR IS_ROLEMEMBER('db_datawriter') = 1 THEN 1 ELSE 0 END,
-       COALESCE(HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE'), 0),
-       COALESCE(IS_SRVROLEMEMBER('sysadmin'), 0)
-"""
-_RIGHT_WORDS = (
-    "change rows of the view",
-    "change tables of the database",
-    "create tables",
-    "do anything (sysadmin)",
-)

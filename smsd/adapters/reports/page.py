@@ -23,6 +23,7 @@ from smsd.adapters.reports.words import (
     road_name,
     translator,
 )
+from smsd.core.chain import printed_head
 from smsd.core.figures import ALL, Ending, Figures, Line
 from smsd.core.lookups import LookupOutcome
 from smsd.core.model import RESULT_READY, Reason
@@ -78,6 +79,7 @@ def page_html(report: Report, language: str) -> str:
         at=lambda value: printed_instant(value, report.zone),
         share=lambda figures: _share(figures, language),
         report=report,
+        seal=printed_head(report.head.hash) if report.head is not None else "",
         overall=overall,
         agencies=agencies,
         unasked=_unasked(report),

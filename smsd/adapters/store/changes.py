@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Update, bindparam, func, update
 
-from smsd.adapters.store.mapping import chunks, record_events
+from smsd.adapters.store.mapping import chunks, contents_of, record_events
 from smsd.adapters.store.schema import messages
 from smsd.core.outbox import may_follow
 from smsd.core.phones import mask_phone
@@ -49,7 +49,9 @@ def _apply_alike(connection: Connection, changes: Sequence[Change]) -> int:
     if references:
         connection.execute(_KEEP_REFERENCE, references)
     why = first.reason or first.detail
-    record_events(connection, [(change.message_id, first.after, why) for change in applied], first.at)
+    ids = [change.message_id for change in applied]
+    contents = contents_of(connection, ids) if first.phone is not None else []
+    record_events(connection, [(id_, first.after, why) for id_ in ids], first.at, contents)
     return len(applied)
 
 

@@ -1,18 +1,18 @@
-"""Opening the state store: one engine, one writer, migrations, the lock of the running daemon, online backup.
+"""Opening the state store: one engine, one writer, migrations, the claim of the running daemon.
 
 SQLite runs in WAL with ``synchronous=FULL``: a state that guards against doubling must survive a power failure.
+A store that turns out to be damaged, or that is not the file it was opened on, takes no more writes.
 Nothing here knows what the tables mean.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,18 +29,30 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from smsd.adapters.store import sqlitefile
 from smsd.adapters.store.schema import meta
 from smsd.core.errors import StoreError
 
-SCHEMA_REVISION = "0001"
-_BUSY_MS = 30_000
+SCHEMA_REVISION = "0003"
 _ADVISORY_KEY = 0x736D7364  # "smsd": the running daemon's
 _WRITER_KEY = 0x736D7377  # "smsw": the one writer's, for one transaction
-_LOCK_PATIENCE = 0.5
-"""Seconds for which the lock is tried."""
-BACKUP_MARK = "restored_from_backup"
+BACKUP_MARK = sqlitefile.BACKUP_MARK
+SEEN = "clock_seen"
+"""The fact that tells the latest instant at which a daemon said that it works on this store."""
+_HOME = "home"
+"""The fact that tells in which database the store is at home; a dump carries it into another."""
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _FAULTS = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """What the surroundings do to a statement. SQLite's damaged files are plain `DatabaseError`s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Writing to the store fails: since when it is tried and when it failed last (monotonic seconds), and why then."""
+
+    since: float
+    last: float
+    error: StoreError
 
 
 class Database:
@@ -52,6 +64,11 @@ class Database:
         self.path = Path(self.url.database) if self.is_sqlite and self.url.database else None
         self._writer = threading.Lock()
         self._writing_thread: int | None = None
+        self.trouble: Trouble | None = None
+        """Why nothing can be written now; None when the last write succeeded."""
+        self.end: StoreError | None = None
+        """Why this store is not to be used any more by this process: it is damaged, or not there any more."""
+        self._identity: sqlitefile.Identity | None = None
         self._lock_file: BinaryIO | None = None
         self._lock_connection: Connection | None = None
         self.engine = self._make_engine()
@@ -69,13 +86,11 @@ class Database:
             )
             event.listen(engine, "connect", _set_up_postgresql)
             return engine
-        engine = create_engine(
-            self.url,
-            pool_size=4,
-            max_overflow=12,
-            connect_args={"timeout": _BUSY_MS / 1000, "check_same_thread": False},
-            **hidden,
-        )
+        path = self.path
+        made: dict[str, Any] = {}
+        if path is not None:  # until it was opened, it may be a new one
+            made["creator"] = lambda: sqlitefile.connect(path, make=self._identity is None)
+        engine = create_engine(self.url, pool_size=4, max_overflow=12, **made, **hidden)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -95,16 +110,38 @@ class Database:
         """
         if self._writing_thread == threading.get_ident():
             raise RuntimeError("a transaction was asked for within another")
-        with self._writer, self._faults_in_words(), self.engine.connect() as opened:
-            self._writing_thread = threading.get_ident()
-            try:
-                connection = opened.execution_options(smsd_immediate=True)
-                with connection.begin():
-                    if not self.is_sqlite:
-                        connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_KEY})"))
-                    yield connection
-            finally:
-                self._writing_thread = None
+        with self._writer, self._noting_trouble(), self._faults_in_words():
+            self._require_the_same_store()
+            with self.engine.connect() as opened:
+                self._writing_thread = threading.get_ident()
+                try:
+                    connection = opened.execution_options(smsd_immediate=True)
+                    with connection.begin():
+                        if not self.is_sqlite:
+                            connection.execute(text(f"SELECT pg_advisory_xact_lock({_WRITER_KEY})"))
+                        yield connection
+                finally:
+                    self._writing_thread = None
+
+    @contextmanager
+    def _noting_trouble(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        except StoreError as error:
+            since = self.trouble.since if self.trouble is not None else began
+            self.trouble = Trouble(since, time.monotonic(), error)
+            raise
+        self.trouble = None
+
+    def _require_the_same_store(self) -> None:
+        """Refuse to write where it would be lost (the file was removed or replaced) or do harm (it is damaged)."""
+        if self._identity is not None and self.path is not None and self.end is None:
+            now = sqlitefile.identity(self.path)
+            if now != self._identity:
+                self.end = _replaced(self.path, removed=now is None)
+        if self.end is not None:
+            raise self.end
 
     @contextmanager
     def _faults_in_words(self) -> Iterator[None]:
@@ -114,16 +151,34 @@ class Database:
         except (*_FAULTS, DatabaseError) as error:
             if not _is_fault(error):
                 raise
-            raise self._in_words(error) from error
+            said = self._in_words(error)
+            if said.code == "store_damaged":
+                self.end = said
+            raise said from error
 
-    def open(self) -> None:
-        """Make the store ready: directory, file mode, schema. Raises `StoreError` saying how to mend it."""
+    def open(self, *, check: bool = False) -> None:
+        """Make the store ready: directory, file mode, schema. Raises `StoreError` saying how to mend it.
+
+        ``check``: look through the whole file first; a daemon does not start on one that is damaged.
+        """
         try:
             if self.path is not None:
-                _prepare_file(self.path)
+                sqlitefile.prepare(self.path)
+                self._identity = sqlitefile.identity(self.path)
+            if check:
+                self.check()
             self._migrate()
         except (OSError, SQLAlchemyError) as error:
             raise self._in_words(error) from error
+
+    def check(self) -> None:
+        """Look for damage in a SQLite file, page by page (a second for some hundred MB). Raises `StoreError`."""
+        if not self.is_sqlite:
+            return
+        with self.reading() as connection:
+            verdict = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+        if verdict != "ok":
+            raise _damaged(self.path, str(verdict))
 
     def _migrate(self) -> None:
         revision = self.revision()
@@ -151,16 +206,9 @@ class Database:
         """What can be said of a store that is in order: where it is and its schema. Raises `StoreError` otherwise."""
         try:
             revision = self.revision()
-            with self.reading() as connection:
-                verdict = connection.execute(text("PRAGMA quick_check")).scalar() if self.is_sqlite else "ok"
+            self.check()
         except (OSError, SQLAlchemyError) as error:
             raise self._in_words(error) from error
-        if verdict != "ok":
-            raise StoreError(
-                f"the state store {self.path} is damaged: {verdict}",
-                code="store_damaged",
-                hint="stop smsd, keep the file, and put the newest smsd backup in its place",
-            )
         where = self.path if self.path is not None else self.url.render_as_string(hide_password=True)
         return f"{where}, schema {revision or 'none yet'}"
 
@@ -168,7 +216,8 @@ class Database:
         """Claim the store for this daemon until the process ends. Raises `StoreError` if another holds it."""
         try:
             if self.path is not None:
-                self._lock_file = _lock_beside(self.path)
+                self._lock_file = sqlitefile.claim(self.path)
+                self._recognise_copy(self._lock_file)
             else:
                 self._lock_connection = self.engine.connect()
                 taken = self._lock_connection.execute(
@@ -179,6 +228,7 @@ class Database:
                     self._lock_connection.close()
                     self._lock_connection = None
                     raise BlockingIOError
+                self._recognise_dump()
         except BlockingIOError as error:
             raise StoreError(
                 "another smsd runs on this state store",
@@ -188,10 +238,51 @@ class Database:
         except (OSError, SQLAlchemyError) as error:
             raise self._in_words(error) from error
 
+    def _recognise_copy(self, claim: BinaryIO) -> None:
+        """Mark a store that is older than the one worked on here: a copy that `smsd backup` did not make."""
+        ran = sqlitefile.witnessed(claim)
+        with self.reading() as connection:
+            seen = self.get_meta(connection, SEEN)
+        if ran is not None and seen is not None and datetime.fromisoformat(seen) < ran:
+            with self.writing() as connection:
+                self.set_meta(
+                    connection, BACKUP_MARK, f"as of {seen}, put in place of one of {ran.isoformat()}"
+                )
+
+    def note_seen(self, at: datetime) -> None:
+        """The daemon works on this store now: in the store first, then beside it."""
+        with self.writing() as connection:
+            self.set_meta(connection, SEEN, at.isoformat())
+        if self._lock_file is not None:
+            sqlitefile.witness(self._lock_file, at)
+
+    def note_end(self, at: datetime) -> None:
+        """The daemon gives this store up: what lies there at the next start is another, or older than this instant."""
+        if self._lock_file is not None:
+            sqlitefile.witness(self._lock_file, at)
+
+    def _recognise_dump(self) -> None:
+        """Mark a store that was restored from a dump, as `smsd backup` marks its copies.
+
+        The note of where it is at home came along with the rest, and is of another cluster, database or table.
+        """
+        where = text(
+            "SELECT concat_ws(' ', system_identifier, pg_database.oid, CAST('meta' AS regclass)::oid) "
+            "FROM pg_control_system(), pg_database WHERE datname = current_database()"
+        )
+        with self.writing() as connection:
+            here = str(connection.execute(where).scalar())
+            noted = self.get_meta(connection, _HOME)
+            if noted not in (None, here):
+                self.set_meta(connection, BACKUP_MARK, "from a dump")
+            if noted != here:
+                self.set_meta(connection, _HOME, here)
+
     def still_locked(self) -> bool:
         """Whether the claim of `lock` still stands: a database server that restarted has forgotten it."""
         if self._lock_connection is None:
-            return self._lock_file is not None
+            held, path = self._lock_file, self.path
+            return held is not None and path is not None and sqlitefile.claim_stands(path, held)
         try:
             self._lock_connection.execute(text("SELECT 1"))
             self._lock_connection.commit()
@@ -202,7 +293,7 @@ class Database:
     def in_use(self) -> bool:
         """Whether a daemon holds the store now."""
         if self.path is not None:
-            return _is_locked(self.path.with_name(self.path.name + ".lock"))
+            return sqlitefile.is_claimed(self.path)
         query = text(
             "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
             "WHERE locktype = 'advisory' AND objid = :key AND datname = current_database()"
@@ -218,19 +309,7 @@ class Database:
                 code="not_sqlite",
                 hint="use pg_dump for a PostgreSQL store",
             )
-        if target.exists():
-            raise StoreError(
-                f"{target} exists", code="exists", hint="name a new file; nothing is overwritten"
-            )
-        partial = target.with_name(target.name + ".part")
-        partial.unlink(missing_ok=True)
-        try:
-            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            _copy_marked(self.path, partial, at)
-            partial.replace(target)
-        except (OSError, sqlite3.Error) as error:
-            partial.unlink(missing_ok=True)
-            raise StoreError(f"cannot write the backup {target}: {error}", code="backup_failed") from error
+        sqlitefile.copy_marked(self.path, target, at)
 
     def get_meta(self, connection: Connection, key: str) -> str | None:
         """One fact of the store."""
@@ -256,16 +335,31 @@ class Database:
         where = str(self.path) if self.path is not None else self.url.render_as_string(hide_password=True)
         cause = str(error.orig) if isinstance(error, DBAPIError) and error.orig is not None else str(error)
         cause = next(iter(cause.strip().splitlines()), type(error).__name__)
+        driver = error.orig if isinstance(error, DBAPIError) else error
+        if (getattr(driver, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE:
+            return _damaged(self.path, cause)
         hint = "check that the user smsd may write there and that the disk is not full"
-        if (isinstance(error, DBAPIError) and "malformed" in cause) or "not a database" in cause:
-            hint = (
-                "the file is damaged: stop smsd, keep the file, and put the newest smsd backup in its place"
-            )
         if isinstance(error, OperationalError) and "locked" in cause:
             hint = "another program holds the file; close it"
         return StoreError(
             f"the state store {where} cannot be used: {cause}", code="store_unusable", hint=hint
         )
+
+
+def _damaged(path: Path | None, verdict: str) -> StoreError:
+    return StoreError(
+        f"the state store {path} is damaged: {' '.join(verdict.split())}",
+        code="store_damaged",
+        hint="stop smsd, keep the file, and put the newest smsd backup in its place",
+    )
+
+
+def _replaced(path: Path, *, removed: bool) -> StoreError:
+    return StoreError(
+        f"the state store {path} was {'removed' if removed else 'replaced'} while smsd worked on it",
+        code="store_replaced",
+        hint="stop smsd before touching the file; the next start takes what lies there then",
+    )
 
 
 def _is_fault(error: SQLAlchemyError) -> bool:
@@ -278,7 +372,12 @@ def _is_fault(error: SQLAlchemyError) -> bool:
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's begin event below says BEGIN itself
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "cache_size=-1000"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={sqlitefile.BUSY_MS}",
+        "cache_size=-1000",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -295,58 +394,3 @@ def _set_up_postgresql(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     immediate = connection.get_execution_options().get("smsd_immediate", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-
-def _prepare_file(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    elif path.stat().st_mode & 0o077:
-        path.chmod(0o600)
-
-
-def _lock_beside(path: Path) -> BinaryIO:
-    """An exclusive lock on ``<store>.lock``; not on the store itself, where it would fight SQLite's own locks."""
-    number = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    handle = os.fdopen(number, "r+b")
-    until = time.monotonic() + _LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:  # longer than a command looks at it (`_is_locked`): a daemon has it
-                handle.close()
-                raise
-            time.sleep(0.05)
-        else:
-            return handle
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file; looking never takes it from one that is about to."""
-    try:
-        with path.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _copy_marked(source: Path, target: Path, at: datetime) -> None:
-    original = sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=_BUSY_MS / 1000)
-    copy = sqlite3.connect(target)
-    try:
-        original.backup(
-            copy
-        )  # at one go: in WAL it hinders no writer, and in steps every write would start it anew
-        copy.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (BACKUP_MARK, at.isoformat()))
-        copy.commit()
-        verdict = copy.execute("PRAGMA quick_check").fetchone()[0]
-        copy.execute("PRAGMA journal_mode=DELETE")
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(f"the copy failed its check: {verdict}")
-    finally:
-        copy.close()
-        original.close()

@@ -52,9 +52,9 @@ class LookupStore:
         return None
 
     def previous_answer(self, road: Road, provider_id: str) -> str | None:
-        """What an earlier call with this id on this road was answered."""
+        """What an earlier call with this id on this road was answered; None also where that was erased."""
         with self._database.reading() as connection:
-            return _answer_to(connection, road, provider_id)
+            return _answer_to(connection, road, provider_id) or None
 
     def asked_since(self, number_digest: str, since: datetime) -> list[datetime]:
         """When a number asked after an instant, without what was refused as too many."""
@@ -65,6 +65,14 @@ class LookupStore:
         )
         with self._database.reading() as connection:
             return list(connection.execute(query).scalars())
+
+    def answered_since(self, since: datetime) -> list[tuple[datetime, LookupOutcome]]:
+        """What all numbers were answered after an instant, without what was refused as too many."""
+        query = select(inquiries.c.at, inquiries.c.outcome).where(
+            inquiries.c.at > since, inquiries.c.outcome != LookupOutcome.TOO_MANY
+        )
+        with self._database.reading() as connection:
+            return [(at, LookupOutcome(outcome)) for at, outcome in connection.execute(query)]
 
     def record(self, inquiry: Inquiry) -> str:
         """Record an inquiry unless its id is recorded already; returns the answer that stands for the id."""

@@ -29,7 +29,14 @@ from sqlalchemy import (
 
 from smsd.adapters.store.changes import apply_changes
 from smsd.adapters.store.engine import Database
-from smsd.adapters.store.mapping import MESSAGE_COLUMNS, chunks, message_from, record_events, tracked_from
+from smsd.adapters.store.mapping import (
+    MESSAGE_COLUMNS,
+    chunks,
+    message_content,
+    message_from,
+    record_events,
+    tracked_from,
+)
 from smsd.adapters.store.parts import Parts
 from smsd.adapters.store.schema import Instant, agencies, decisions, dossiers, messages
 from smsd.core.model import Message, MessageState, Mode, Reason, Tracked
@@ -178,7 +185,7 @@ _CLAIM = (
         attempts=messages.c.attempts + 1,
         gateway=bindparam("by"),
     )
-    .returning(messages.c.id)
+    .returning(messages.c.id, messages.c.salt)
 )
 
 
@@ -211,13 +218,15 @@ class OutboxTx:
         if segments is not None:
             taken = accumulate(message.segments for message in chosen)
             chosen = [message for message, total in zip(chosen, taken, strict=True) if total <= segments]
-        claimed: set[str] = set()
+        salts: dict[str, bytes | None] = {}
         for part in chunks([message.id for message in chosen]):
             given = {"ids": part, "now": now, "by": gateway}
-            claimed.update(self._connection.execute(_CLAIM, given).scalars())
-        chosen = [message for message in chosen if message.id in claimed]
+            for id_, salt in self._connection.execute(_CLAIM, given):
+                salts[id_] = salt
+        chosen = [message for message in chosen if message.id in salts]
         events = [(message.id, MessageState.SENDING, f"try {message.attempts}") for message in chosen]
-        record_events(self._connection, events, now)
+        contents = [message_content(message, salts[message.id]) for message in chosen]
+        record_events(self._connection, events, now, contents)
         return chosen
 
     def change(self, changes: Sequence[Change]) -> int:
@@ -245,6 +254,17 @@ class OutboxTx:
         )
         row = self._connection.execute(query).mappings().first()
         return tracked_from(row) if row is not None else None
+
+    def reason_of_entry(self, message: Message, entry: int) -> Reason | None:
+        """Why nothing was sent for another entry of a message's dossier; None: something was, or none was made."""
+        query = select(messages.c.reason).where(
+            messages.c.agency == message.agency,
+            messages.c.dossier_code == message.dossier_code,
+            messages.c.kind == message.kind,
+            messages.c.occurrence == str(entry),
+        )
+        reason = self._connection.execute(query).scalar()
+        return Reason(reason) if reason is not None else None
 
     def in_state(
         self,

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Select, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from smsd.adapters.store.audit import find_day_head, keep_day_head, kept_day_head
 from smsd.adapters.store.schema import day_counts, findings, inquiries, messages
+from smsd.core.chain import DayHead
 from smsd.core.clock import day_bounds, local_day
 from smsd.core.figures import (
     LISTED_STATES,
@@ -133,6 +135,16 @@ class SqlReportStore:
         with self._database.reading() as connection:
             rows = connection.execute(query.group_by(*keys).order_by(*keys)).all()
         return [RoadCount(day, road, LookupOutcome(outcome), count) for road, outcome, count in rows]
+
+    def day_head(self, day: date, *, keep: bool) -> DayHead | None:
+        """Where the audit's chain stood when a day ended. ``keep``: the day is over, and this is its head for good."""
+        _, end = day_bounds(day, self._zone)
+        with self._database.reading() as connection:
+            head = kept_day_head(connection, day) or (None if keep else find_day_head(connection, day, end))
+        if head is None and keep:
+            with self._database.writing() as connection:
+                head = keep_day_head(connection, day, end)
+        return head
 
     def changed_days(self, since: datetime) -> list[date]:
         """The days of whose messages some changed state since an instant: their reports are out of date."""

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Dialect,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -130,7 +131,20 @@ agencies = Table(
     Column("error", Text),
     Column("error_since", Instant),
     Column("low_since", Instant),  # since when reads have been too small to believe
+    Column("read_kind", String(16)),  # full, fingerprint or changed_by
+    Column("swept_at", Instant),  # when everything was last looked at
+    Column("changed_mark", Instant),  # up to when changes have been read, where a date tells them
+    Column("found_by_sweep", Integer, nullable=False, server_default=text("0")),
 )
+
+bucket_sums = Table(
+    "bucket_sums",
+    metadata,
+    Column("agency", Text, primary_key=True),
+    Column("shape", String(64), nullable=False),  # how they were made
+    Column("sums", LargeBinary, nullable=False),
+)
+"""What an agency's database said of its rows at the last read, see `rowblocks.BucketSums`."""
 
 dossiers = Table(
     "dossiers",
@@ -155,11 +169,12 @@ dossiers = Table(
     Column("missing_reads", Integer, nullable=False),
     Column("gone_at", Instant),
     Column("done_since", Instant),
-    Index("ix_dossiers_agency_digest", "agency", "digest"),
+    # gone_at stands in it so that SQLite answers from the index alone
+    Index("ix_dossiers_agency_digest", "agency", "digest", "gone_at", **_where("gone_at IS NULL")),
     Index("ix_dossiers_code_folded", "code_folded"),
     Index("ix_dossiers_code", "code"),
     Index("ix_dossiers_agency_due_at", "agency", "due_at"),
-    Index("ix_dossiers_missing", "agency", **_where("missing_reads > 0")),
+    Index("ix_dossiers_missing", "agency", "missing_reads", **_where("missing_reads > 0")),
 )
 
 transitions = Table(
@@ -194,6 +209,7 @@ messages = Table(
     Column("phone", Text),
     Column("phone_masked", String(32), nullable=False, server_default=""),
     Column("text", Text),
+    Column("salt", LargeBinary),  # of the digests of phone and text in the audit; blanked together with them
     Column("segments", Integer, nullable=False),
     Column("made_at", Instant, nullable=False),
     Column("settle", Duration, nullable=False),
@@ -226,8 +242,34 @@ message_events = Table(
     Column("at", Instant, nullable=False),
     Column("state", String(16), nullable=False),
     Column("detail", Text),
+    Column("content", LargeBinary),  # see `chain.content_digest`
+    Column("hash", LargeBinary),  # see `chain.event_hash`; written with the row, always
 )
-"""The audit: every state a message was in, since when and why."""
+"""The audit: every state a message was in, since when and why, as a chain. An empty `message_id`: of the audit itself.
+
+`mapping.record_events` alone writes here, and `upkeep` alone removes.
+"""
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("first_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_id", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("before", LargeBinary, nullable=False),  # the hash before the first of them
+    Column("after", LargeBinary, nullable=False),  # the hash of the last
+    Column("at", Instant, nullable=False),
+)
+"""What stands for events that retention removed, so that the chain goes on over the gap."""
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("day", Day, primary_key=True),
+    Column("event_id", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""The last event of each day that is over, as its report prints it."""
 
 message_parts = Table(
     "message_parts",

@@ -6,12 +6,13 @@ Nothing here logs a number, a text or a parameter.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import structlog
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -40,6 +41,7 @@ _TEXT = "text/plain; charset=utf-8"
 _OK = 200
 _STATUS_OF_RECEIPT_ERROR = {"unsigned": 403, "malformed": 400, "oversized": 413}
 _STATUS_OF_MO_ERROR = {"unsigned": 403, "malformed": 400}
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _CHARSETS = {"utf-8", "utf-16be", "utf-16", "iso-8859-1", "us-ascii", "windows-1258"}
 
 
@@ -64,6 +66,14 @@ class InboundCalls:
     def count(self, path: str, outcome: str) -> None:
         """One call."""
         self._counter.labels(path, outcome).inc()
+
+
+class _Call(Request):
+    """A request whose query may hold any octets: those that should have been escaped are escaped here."""
+
+    def __init__(self, environ: dict[str, Any], *rest: Any, **more: Any) -> None:
+        super().__init__(environ, *rest, **more)
+        self.query_string = _NOT_ASCII.sub(lambda octet: b"%%%02X" % octet[0][0], self.query_string)
 
 
 class _Collected(Collector):
@@ -96,6 +106,8 @@ def create_app(
     Both may change while it serves. Look-ups that no provider hands on must carry ``secret``.
     """
     app = Flask("smsd", static_folder=None)
+    app.request_class = _Call
+    app.url_map.merge_slashes = False  # it would answer ``//receipts`` with a redirection
     registry = CollectorRegistry(auto_describe=False)
     calls = InboundCalls(registry)
     registry.register(_Collected(metrics))
@@ -215,13 +227,21 @@ def _fields() -> dict[str, str]:
     """The call's parameters by name: of the query first, then of a form or a flat JSON object."""
     fields: dict[str, str] = {}
     if request.is_json:
-        body = request.get_json(silent=True)
+        body = _json_body()
         if isinstance(body, dict):
             fields.update((k, str(v)) for k, v in body.items() if isinstance(v, (str, int, float)))
     elif request.mimetype == _FORM:
         fields.update(request.form.to_dict())
     fields.update(request.args.to_dict())
     return fields
+
+
+def _json_body() -> object:
+    """The body as JSON; None if it is none, or nested so deep that nobody could mean it."""
+    try:
+        return request.get_json(silent=True)
+    except RecursionError:
+        return None
 
 
 def _decoded(text: str, charset: str | None) -> str:

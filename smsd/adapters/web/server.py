@@ -8,25 +8,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from wsgiref.types import WSGIApplication
 
 import structlog
 from waitress import wasyncore
-from waitress.channel import HTTPChannel
 from waitress.server import create_server
-from waitress.task import ErrorTask
 
 from smsd.adapters.web.app import LARGEST_BODY, InboundCalls
+from smsd.adapters.web.channels import Channel, Lanes, channels_counting_in
 from smsd.core.errors import SmsdError
 
 log = structlog.get_logger(__name__)
 
-_THREADS = 8
 _CONNECTIONS = 200
 _ROOM = 20
-"""So many more connections may always come: the longest silent ones are closed for them."""
+"""So many more connections may always come: others are closed for them."""
+_BACKLOG = 4096
+"""Connections that may wait to be accepted; callers for whom there is no room hear nothing for a second or three."""
+_ACCEPTED_AT_ONCE = 16
 _IDLE_SECONDS = 30
 _LARGEST_HEADER = 32 * 1024
 _TICK = 0.5
@@ -90,22 +93,24 @@ class InboundServer:
             self._app,
             map=self._map,
             listen=self.listen,
-            threads=_THREADS,
+            _dispatcher=Lanes(),
+            backlog=_BACKLOG,
             ident=None,
             connection_limit=_CONNECTIONS,
             channel_timeout=_IDLE_SECONDS,
             cleanup_interval=5,
-            max_request_body_size=4
-            * LARGEST_BODY,  # a little more reaches the application, to be refused plainly
+            # a little more reaches the application, to be refused plainly
+            max_request_body_size=4 * LARGEST_BODY,
             max_request_header_size=_LARGEST_HEADER,
             clear_untrusted_proxy_headers=True,
             expose_tracebacks=False,
             log_socket_errors=False,
         )
-        channel_class = _channel_counting_in(self._calls)
+        channel_class = channels_counting_in(self._calls)
         for dispatcher in self._map.values():
             if hasattr(dispatcher, "channel_class"):
                 dispatcher.channel_class = channel_class
+                dispatcher.handle_accept = partial(_accept_several, dispatcher)
         return server
 
     def _serve(self) -> None:
@@ -119,12 +124,14 @@ class InboundServer:
         self._shut_down()
 
     def _make_room(self) -> None:
-        """Slow and idle connections must not keep others out: near the limit, those silent for longest go."""
+        """No caller may keep others out, by slowness or by number. Near the limit some go, see `_dispensable`."""
+        channels = [c for c in self._map.values() if isinstance(c, Channel)]
+        for channel in channels:
+            channel.let_go_if_slow()
         surplus = len(self._map) - (_CONNECTIONS - _ROOM)
         if surplus <= 0:
             return
-        waiting = [c for c in self._map.values() if isinstance(c, HTTPChannel) and not c.requests]
-        for channel in sorted(waiting, key=lambda c: c.last_activity)[:surplus]:
+        for channel in _dispensable([c for c in channels if c.connected])[:surplus]:
             channel.handle_close()
 
     def _shut_down(self) -> None:
@@ -140,25 +147,28 @@ class InboundServer:
 
     def _has_words_left(self) -> bool:
         """Whether an answer is not yet wholly with its caller."""
-        return any(c.total_outbufs_len for c in self._map.values() if isinstance(c, HTTPChannel))
+        return any(c.total_outbufs_len for c in self._map.values() if isinstance(c, Channel))
 
 
-def _channel_counting_in(calls: InboundCalls | None) -> type[Any]:
-    """Channels whose refusals (too large, not HTTP) are counted and tell nothing of the server."""
+def _accept_several(listening: Any) -> None:
+    """Waitress takes one connection a turn, and a turn looks at every connection there is."""
+    for _ in range(_ACCEPTED_AT_ONCE):
+        before = len(listening.active_channels)
+        type(listening).handle_accept(listening)
+        if len(listening.active_channels) == before:
+            return
 
-    class PlainRefusal(ErrorTask):  # type: ignore[misc]
-        def execute(self) -> None:
-            error = self.request.error
-            if calls is not None:
-                calls.count("other", "oversized" if error.code in (413, 431) else "malformed")
-            body = f"{error.code} {error.reason}".encode()
-            self.status = f"{error.code} {error.reason}"
-            self.response_headers.append(("Content-Type", "text/plain; charset=utf-8"))
-            self.set_close_on_finish()
-            self.content_length = len(body)
-            self.write(body)
 
-    class Channel(HTTPChannel):  # type: ignore[misc]
-        error_task_class = PlainRefusal
+def _dispensable(channels: list[Channel]) -> list[Channel]:
+    """In the order in which they go: who asks many things at once, then the longest silent, last whose call is at work.
 
-    return Channel
+    An address that has more than half of all goes before the others. (Behind a proxy all callers have one.)
+    """
+    held = Counter(channel.addr[0] for channel in channels)
+    greedy = {address for address, count in held.items() if count > len(channels) // 2 and len(held) > 1}
+
+    def order(channel: Channel) -> tuple[bool, bool, bool, float]:
+        one_call = len(channel.requests) <= 1
+        return channel.addr[0] not in greedy, one_call, channel.is_at_work, channel.last_activity
+
+    return sorted(channels, key=order)

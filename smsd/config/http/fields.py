@@ -12,7 +12,7 @@ TIMES = frozenset({"time", "time_compact", "time_iso", "time_unix"})
 TEXTS = frozenset({"text", "param"})
 """What other people wrote: never in a header."""
 CALLBACK = "callback_url"
-TOKEN = "token"  # noqa: S105 - a field's name
+TOKEN = "token"  # noqa: S105 # nosec B105 # a field's name
 SIGNATURE = "signature"
 TEMPLATE_ID = "template_id"
 REFERENCE = "reference"
@@ -38,7 +38,7 @@ class Place(StrEnum):
 
     MESSAGE = "message"
     SIGNATURE = "signature"
-    TOKEN = "token"  # noqa: S105 - a field's name
+    TOKEN = "token"  # noqa: S105 # nosec B105 # a field's name
     POLL = "poll"
     CHECK = "check"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-import xml.etree.ElementTree as ET
+import xml.etree.ElementTree as ET  # nosec B405 # document types are refused below
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -151,7 +151,7 @@ class _Refusing(ET.TreeBuilder):
 
 def _read_xml(body: bytes) -> ET.Element | None:
     try:
-        parser = ET.XMLParser(target=_Refusing())  # noqa: S314 - its target refuses document types
+        parser = ET.XMLParser(target=_Refusing())  # noqa: S314 # nosec B314 # its target refuses document types
         parser.feed(body)
         root: Any = parser.close()
     except (ET.ParseError, ValueError, LookupError, RecursionError):

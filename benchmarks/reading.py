@@ -1,0 +1,427 @@
+"""What a poll costs, beside the bare driver reading and discarding the same rows in the same run.
+
+    python -m benchmarks.reading [--rows 1000000] [--rounds 5] [--databases postgresql sqlite] [--peer]
+    python -m benchmarks.reading many [--agencies 200] [--dossiers 20000] [--minutes 5]
+
+The bare read is psycopg2's server-side cursor (sqlite3's cursor) over all ten columns of the view, ten thousand rows at
+a time, nothing kept. A poll is measured from its first question to the commit of what it found, by the services as the
+daemon has them, on a SQLite store of its own (WAL, FULL): `resident` in a process that goes on polling, as the daemon
+does, `fresh` in a new process for each poll, as `run --once` does (the interpreter's start is not counted).
+Changed dossiers are closed, or taken up again, spread evenly over the view, and have no notice, so that only reading,
+comparing and the committed transitions are measured. Both sides take turns; medians; peak memory is the kernel's.
+
+``--peer`` adds dlt (sql_database with connectorx, merged into DuckDB), if it can be imported. `many` runs the daemon on
+so many agencies of one server and tells how late polls were, its processor time and its memory. Not covered: a network
+in between, views over joins, an agency's server that has other work to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import structlog
+
+from smsd.adapters.agencydb.reader import AgencySource, open_reader
+from smsd.adapters.store.engine import Database
+from smsd.adapters.store.journal import Journal
+from smsd.adapters.store.snapshots import SnapshotStore
+from smsd.core.clock import SystemClock
+from smsd.core.policy import ReadKind, ReadRule
+from smsd.services.alarms import AlarmBell
+from smsd.services.applying import Orders
+from smsd.services.polling import AgencyPlan, Poller
+from tests.support.builders import a_policy
+from tests.support.postgres import PostgresServer, wait_until
+from tests.system.process import Daemon, Installed
+
+VIEW = "smsd_dossiers"
+BARE_ROWS = 10_000
+LONG = timedelta(minutes=30)
+SHARES = (0.0, 0.0001, 0.01)
+KINDS = {
+    "postgresql": (ReadKind.FULL, ReadKind.FINGERPRINT, ReadKind.CHANGED_BY),
+    "sqlite": (ReadKind.FULL, ReadKind.CHANGED_BY),
+}
+_POSTGRES = """
+CREATE TABLE {table} (dossier_code text PRIMARY KEY, phone text, step text, status text, procedure_code text,
+  procedure_name text, received_at timestamp, due_at timestamp, resolved_at timestamp, updated_at timestamp);
+INSERT INTO {table} SELECT
+  '000.00.' || lpad((i % 13)::text, 2, '0') || '.H32-' || to_char(date '2026-01-01' + i % 300, 'YYMMDD') || '-'
+    || lpad(i::text, 7, '0'),
+  '09' || lpad((i::bigint * 7919 % 100000000)::text, 8, '0'),
+  'Thẩm định', 'Đang xử lý', '1.00' || i % 200, 'Thủ tục hành chính số ' || i % 200,
+  timestamp '2026-01-01' + i % 300 * interval '1 day', timestamp '2027-01-20' + i % 300 * interval '1 day', NULL,
+  timestamp '2026-01-01' + i % 300 * interval '1 day' + i % 480 * interval '1 minute'
+FROM generate_series(1, {rows}) AS i;
+CREATE INDEX ON {table} (updated_at);
+CREATE VIEW {view} AS SELECT * FROM {table};
+"""
+_SQLITE = """
+CREATE TABLE dossiers (dossier_code TEXT PRIMARY KEY, phone, step, status, procedure_code, procedure_name, received_at,
+  due_at, resolved_at, updated_at);
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+INSERT INTO dossiers SELECT
+  printf('000.00.%02d.H32-%07d', i % 13, i), printf('09%08d', i * 7919 % 100000000), 'Thẩm định', 'Đang xử lý',
+  '1.00' || i % 200, 'Thủ tục hành chính số ' || i % 200, datetime('2026-01-01', (i % 300) || ' days'),
+  datetime('2027-01-20', (i % 300) || ' days'), NULL, datetime('2026-01-01', (i % 300) || ' days') FROM n;
+CREATE INDEX updated ON dossiers (updated_at);
+CREATE VIEW smsd_dossiers AS SELECT * FROM dossiers;
+"""
+_MOVE = "step = CASE step WHEN 'Thẩm định' THEN 'Kết thúc' ELSE 'Thẩm định' END"
+
+
+# the two databases
+
+
+class Postgres:
+    """A server of the benchmark's own."""
+
+    kind = "postgresql"
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self.server = PostgresServer(folder / "postgres")
+        self.server.execute("CREATE DATABASE agency TEMPLATE template0")
+        self.server.execute(_POSTGRES.format(table="dossiers", view=VIEW, rows=rows), "agency")
+        self.server.execute("VACUUM ANALYZE dossiers", "agency")
+        self.url = self.server.url("agency")
+
+    def connect(self) -> Any:
+        return psycopg2.connect(host="127.0.0.1", port=self.server.port, user="postgres", dbname="agency")
+
+    def bare_read(self) -> None:
+        with closing(self.connect()) as connection, connection.cursor(name="bare") as cursor:
+            cursor.itersize = BARE_ROWS
+            cursor.execute(f"SELECT * FROM {VIEW}")
+            while cursor.fetchmany(BARE_ROWS):
+                pass
+
+    def change(self, every: int, turn: int) -> None:
+        """Move every so-manieth dossier, others each turn."""
+        sql = f"UPDATE dossiers SET {_MOVE}, updated_at = localtimestamp WHERE right(dossier_code, 7)::int %% %s = %s"
+        with closing(self.connect()) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql, (every, turn % every))
+                cursor.execute("VACUUM dossiers")
+
+    def close(self) -> None:
+        self.server.stop("immediate")
+
+
+class Sqlite:
+    """A file."""
+
+    kind = "sqlite"
+
+    def __init__(self, folder: Path, rows: int) -> None:
+        self.path = folder / "agency.db"
+        self.url = f"sqlite:///{self.path}"
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript("PRAGMA journal_mode = WAL;" + _SQLITE.format(rows=rows))
+
+    def bare_read(self) -> None:
+        with closing(sqlite3.connect(self.path)) as connection:
+            cursor = connection.execute(f"SELECT * FROM {VIEW}")
+            while cursor.fetchmany(BARE_ROWS):
+                pass
+
+    def change(self, every: int, turn: int) -> None:
+        """Move every so-manieth dossier, others each turn."""
+        now = "datetime('now', 'localtime')"
+        sql = f"UPDATE dossiers SET {_MOVE}, updated_at = {now} WHERE rowid % ? = ?"
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            connection.execute(sql, (every, turn % every))
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+# the process that polls
+
+
+class Agency:
+    """One agency and the services that poll it, as the daemon has them."""
+
+    def __init__(self, url: str, store: Path, kind: ReadKind) -> None:
+        self.database = Database(f"sqlite:///{store}")
+        self.database.open()
+        clock, snapshots, journal = SystemClock(), SnapshotStore(self.database), Journal(self.database)
+        self.poller = Poller(snapshots, journal, AlarmBell(journal, clock), clock)
+        changed_by = "updated_at" if kind is ReadKind.CHANGED_BY else None
+        self.policy = replace(a_policy(), reading=ReadRule(kind, changed_by, LONG), hold_above=10**7)
+        source = AgencySource("agency", url, VIEW, timeout=LONG)
+        self.plan = AgencyPlan(self.policy, "source", "positions", LONG, lambda: open_reader(source))
+        self.reader = open_reader(source)
+
+    def poll(self) -> dict[str, Any]:
+        begun = time.perf_counter()
+        orders = Orders(self.policy, "source", "positions")
+        applied = self.poller.poll(self.plan, orders, self.reader)
+        return {
+            "seconds": time.perf_counter() - begun,
+            "kind": applied.kind.value,
+            "rows": applied.rows,
+            "transitions": applied.transitions,
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+
+
+def worker(arguments: Sequence[str]) -> None:
+    """Poll at every line of input, and answer with a line."""
+    url, store, kind = arguments
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    agency: Agency | None = None
+    for _ in sys.stdin:
+        begun = time.perf_counter()
+        agency = agency or Agency(url, Path(store), ReadKind(kind))
+        opened = time.perf_counter() - begun
+        told = agency.poll()
+        print(json.dumps(told | {"seconds": told["seconds"] + opened}), flush=True)
+
+
+@contextmanager
+def polling(url: str, store: Path, kind: ReadKind) -> Iterator[Any]:
+    """What polls when it is called."""
+    command = [sys.executable, "-m", "benchmarks.reading", "worker", url, str(store), kind.value]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def poll() -> dict[str, Any]:
+            process.stdin.write("poll\n")
+            process.stdin.flush()
+            told: dict[str, Any] = json.loads(process.stdout.readline())
+            return told
+
+        yield poll
+        process.stdin.close()
+
+
+@dataclass
+class Series:
+    """One line of the table."""
+
+    database: str
+    kind: str
+    process: str
+    changed: int
+    seconds: list[float] = field(default_factory=list)
+    bare: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
+
+    def add(self, told: dict[str, Any], bare: float) -> None:
+        assert told["kind"] in (self.kind, "full"), told
+        assert told["transitions"] == self.changed, told
+        self.seconds.append(told["seconds"])
+        self.bare.append(bare)
+        self.peak_mb = max(self.peak_mb, told["peak_mb"])
+
+    def report(self) -> dict[str, Any]:
+        ratios = sorted(own / bare for own, bare in zip(self.seconds, self.bare, strict=True))
+        return {
+            "database": self.database,
+            "kind": self.kind,
+            "process": self.process,
+            "changed": self.changed,
+            "seconds": round(statistics.median(self.seconds), 4),
+            "bare_seconds": round(statistics.median(self.bare), 3),
+            "ratio": round(statistics.median(ratios), 3),
+            "ratios": [round(ratio, 3) for ratio in ratios],
+            "peak_mb": round(self.peak_mb),
+        }
+
+
+def measure(database: Any, kind: ReadKind, rows: int, rounds: int, folder: Path) -> list[Series]:
+    """All shares of changed rows, in a process that goes on and in new ones."""
+    everies = {share: round(1 / share) if share else 0 for share in SHARES}
+    found = {
+        (share, process): Series(database.kind, kind.value, process, rows // everies[share] if share else 0)
+        for share in SHARES
+        for process in ("resident", "fresh")
+    }
+    store = folder / f"{database.kind}-{kind.value}.db"
+    with polling(database.url, store, kind) as poll:
+        print(f"{database.kind}, {kind.value}: baseline of {rows:,}", file=sys.stderr, flush=True)
+        poll()
+        poll()  # sums are first taken by the second
+        for turn in range(rounds):
+            for share in SHARES:
+                bare = _seconds(database.bare_read)
+                if share:
+                    database.change(everies[share], turn)
+                found[share, "resident"].add(poll(), bare)
+    for turn in range(rounds):
+        for share in SHARES:
+            bare = _seconds(database.bare_read)
+            if share:
+                database.change(everies[share], rounds + turn)
+            with polling(database.url, store, kind) as poll:
+                found[share, "fresh"].add(poll(), bare)
+    return list(found.values())
+
+
+def _seconds(call: Any) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+# a peer
+
+
+def peer_rounds(database: Postgres, rows: int, rounds: int, folder: Path) -> dict[str, Any]:
+    """The same view kept in step by dlt; its first load is not counted."""
+    program = Path(__file__).with_name("peer_dlt.py")
+    every = 100
+    seconds, peaks = [], []
+    for turn in range(rounds + 1):
+        if turn:
+            database.change(every, 2 * rounds + turn)
+        told = json.loads(
+            subprocess.run(
+                [sys.executable, str(program), database.url, str(folder / "dlt")],
+                capture_output=True, text=True, check=True,
+            ).stdout.splitlines()[-1]
+        )  # fmt: skip
+        if turn:
+            seconds.append(told["seconds"])
+            peaks.append(told["peak_mb"])
+    return {
+        "peer": "dlt",
+        "changed": rows // every,
+        "seconds": round(statistics.median(seconds), 2),
+        "peak_mb": round(max(peaks)),
+    }
+
+
+# many agencies
+
+
+def many(agencies: int, dossiers: int, minutes: float) -> dict[str, Any]:
+    """The daemon on so many agencies of one server, each polled every minute."""
+    with tempfile.TemporaryDirectory(prefix="smsd-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        server = PostgresServer(folder / "postgres")
+        server.execute("CREATE DATABASE province TEMPLATE template0")
+        installed = Installed(
+            folder / "etc",
+            {
+                "polling": {"interval": "60s", "timeout": "120s"},
+                "gateway": {"type": "spool", "directory": str(folder / "spool")},
+            },
+        )
+        for number in range(agencies):
+            print(f"\ragency {number + 1} of {agencies}", end="", file=sys.stderr, flush=True)
+            table, view = f"dossiers_{number:03}", f"smsd_dossiers_{number:03}"
+            server.execute(_POSTGRES.format(table=table, view=view, rows=dossiers), "province")
+            installed.agency(f"agency-{number:03}", database=server.url("province"), view=view)
+        print(file=sys.stderr)
+        with Daemon(installed) as daemon:
+            begun = time.monotonic()
+            wait_until(lambda: len(daemon.logged("baseline_taken")) == agencies, 3600, 1)
+            baseline = time.monotonic() - begun
+            time.sleep(70)  # the polls put off by the baselines
+            used, begun = _cpu_seconds(daemon.process.pid), time.monotonic()
+            lags = []
+            while time.monotonic() - begun < minutes * 60:
+                time.sleep(10)
+                status = installed.json("status")
+                lags.append(max(agency["lag_seconds"] for agency in status["agencies"]))
+            took = time.monotonic() - begun
+            result = {
+                "agencies": agencies,
+                "dossiers_each": dossiers,
+                "baseline_seconds": round(baseline),
+                "oldest_read_seconds": round(max(lags), 1),
+                "cpu_cores": round((_cpu_seconds(daemon.process.pid) - used) / took, 3),
+                "peak_mb": _peak_mb(daemon.process.pid),
+            }
+        server.stop("immediate")
+    return result
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def _peak_mb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
+
+# the command
+
+
+def one(rows: int, rounds: int, databases: Sequence[str], *, peer: bool) -> dict[str, Any]:
+    """One large agency, every way of reading it."""
+    lines: list[dict[str, Any]] = []
+    peers: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="smsd-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for kind in databases:
+            database = {"postgresql": Postgres, "sqlite": Sqlite}[kind](folder, rows)
+            for read_kind in KINDS[kind]:
+                lines += [series.report() for series in measure(database, read_kind, rows, rounds, folder)]
+            if peer and isinstance(database, Postgres):
+                peers.append(peer_rounds(database, rows, rounds, folder))
+            database.close()
+    print(f"{rows:,} rows, medians of {rounds}; bare read = 1")
+    print(
+        f"{'database':<11} {'read':<12} {'process':<9} {'changed':>9} {'seconds':>9} {'bare':>7} {'ratio':>7} {'MB':>5}"
+    )
+    for line in lines:
+        print(
+            f"{line['database']:<11} {line['kind']:<12} {line['process']:<9} {line['changed']:>9,} "
+            f"{line['seconds']:>9.3f} {line['bare_seconds']:>7.2f} {line['ratio']:>7.3f} {line['peak_mb']:>5}"
+        )
+    for told in peers:
+        print(
+            f"{told['peer']:<34} {told['changed']:>9,} {told['seconds']:>9.3f} {'':>15} {told['peak_mb']:>5}"
+        )
+    return {"rows": rows, "rounds": rounds, "lines": lines, "peers": peers}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table, then JSON."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["worker"]:
+        worker(given[1:])
+        return
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.reading")
+    parser.add_argument("what", nargs="?", choices=("one", "many"), default="one")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--databases", nargs="+", choices=tuple(KINDS), default=list(KINDS))
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--agencies", type=int, default=200)
+    parser.add_argument("--dossiers", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    options = parser.parse_args(given)
+    if options.what == "many":
+        result = many(options.agencies, options.dossiers, options.minutes)
+        print("\n".join(f"{name:<22} {value}" for name, value in result.items()))
+    else:
+        result = one(options.rows, options.rounds, options.databases, peer=options.peer)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Known digests by the million: the same as `KnownDigests`, a block of rows at a time."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Collection
+
+from smsd.services.snapshot import KnownDigests
+
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # its threads take memory, and nothing here multiplies matrices
+
+import numpy as np
+
+
+class ManyDigests(KnownDigests):
+    """Sorted numbers, searched in blocks."""
+
+    def __init__(self, ascending: array[int]) -> None:
+        super().__init__(ascending)
+        self._numbers = np.frombuffer(ascending, np.int64)
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing is crossed off."""
+        super().begin()
+        if hasattr(self, "_numbers"):
+            self._marks = np.frombuffer(self._seen, np.bool_)
+
+    def fresh(self, digests: array[int]) -> list[int]:
+        """Which rows of a block are not known, or were read already; the others are crossed off."""
+        if not len(digests) or not len(self._numbers):
+            return list(range(len(digests)))
+        read = np.frombuffer(digests, np.int64)
+        order = np.argsort(read)
+        ordered = read[order]
+        places = np.searchsorted(self._numbers, ordered)
+        places[places == len(self._numbers)] = 0
+        fresh = (self._numbers[places] != ordered) | self._marks[places]
+        fresh[1:] |= ordered[1:] == ordered[:-1]
+        self._marks[places[~fresh]] = True
+        found: list[int] = np.sort(order[fresh]).tolist()
+        return found
+
+    def unseen(self) -> list[int]:
+        """The digests that no row had."""
+        found: list[int] = self._numbers[~self._marks].tolist()
+        return found
+
+    def replace(self, removed: Collection[int], added: Collection[int]) -> KnownDigests:
+        """What is known once a read was applied."""
+        gone = np.sort(np.fromiter(removed, np.int64, len(removed)))
+        places = np.searchsorted(self._numbers, gone)
+        inside = places < len(self._numbers)
+        places, gone = places[inside], gone[inside]
+        kept = np.delete(self._numbers, places[self._numbers[places] == gone])
+        together = np.concatenate([kept, np.fromiter(added, np.int64, len(added))])
+        together.sort()
+        ascending = array("q")
+        ascending.frombytes(together.tobytes())
+        return ManyDigests(ascending)

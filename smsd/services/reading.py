@@ -1,0 +1,318 @@
+"""Reading a view: which of its rows one read looks at, and what is known after it.
+
+Three ways, chosen for each read. All rows, compared by digest. Or the database's own sums over 4,096 buckets of codes,
+and then the rows of the buckets that differ. Or the rows whose date of change is not older than the last read's. The
+last two are checked by a full read every `sweep`, which also counts what they have missed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
+
+import structlog
+
+from smsd.core.policy import AgencyPolicy, ReadKind
+from smsd.core.rows import parse_instant, text_of
+from smsd.services.ports import AgencyLook, AgencyReader, AgencyRecord, SummingLook
+from smsd.services.rowblocks import BUCKETS, RowBlock, Take
+from smsd.services.snapshot import MANY_ROWS, KnownDigests, ReadAgain, Snapshot
+from smsd.services.storage import SnapshotStore
+
+log = structlog.get_logger(__name__)
+
+OVERLAP = timedelta(minutes=15)
+"""How far before the last change rows are read again: transactions commit late, and servers' clocks differ."""
+SUMS_FROM_ROWS = 50_000
+"""Smaller views are read as fast as they are summed up."""
+MOST_BUCKETS = BUCKETS // 4
+"""When more buckets than these differ, reading everything is cheaper."""
+_WRITTEN = re.compile(
+    r"\d{4}-\d\d-\d\d(?P<separator>[ T])\d\d:\d\d(?P<seconds>:\d\d([.,]\d+)?)?(?P<offset>Z|[+-]\d\d(:?\d\d)?)?$"
+)
+_NO_DATE_BEFORE = 1970
+"""Databases write 1753, 1900 or the year 1 for a date that is not known."""
+_FEW_CHANGES = 10_000
+_FEW_OF_ALL = 20
+"""Up to so many changed rows, or one in twenty, the rest of their columns is fetched by code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What one read is for."""
+
+    policy: AgencyPolicy
+    record: AgencyRecord | None
+    started_at: datetime
+    full: bool = False
+    """Everything has to be looked at: a baseline, or an operator's order."""
+    tells_absence: bool = False
+    """It has to say of every dossier whether it is there: the 17:30 pass rides on it."""
+    on_block: Callable[[], None] = lambda: None
+    """Called with every block; what it raises ends the read."""
+
+
+class Reads:
+    """Reads views; keeps at hand what is known of those whose rows are all compared every time."""
+
+    def __init__(self, store: SnapshotStore) -> None:
+        self._store = store
+        self._known: dict[str, tuple[datetime, KnownDigests]] = {}
+
+    def read(self, reader: AgencyReader, occasion: Occasion) -> Snapshot:
+        """One read, to be closed. Raises `AgencyError`."""
+        # taken out while in use: a read given up may still be crossing off in its own
+        known_at, known = self._known.pop(occasion.policy.id, (None, None))
+        if occasion.record is None or occasion.record.last_good_at != known_at:
+            known = None  # another process has applied a read meanwhile, or none was applied yet
+        with reader.look() as look:
+            return Reading(look, self._store, occasion, known).take()
+
+    def applied(
+        self, agency: str, snapshot: Snapshot, forgotten: Collection[int], learnt: Collection[int]
+    ) -> None:
+        """A read was applied, which made these digests no dossier's any more, and those new."""
+        known = snapshot.known
+        not_again = (
+            snapshot.kind is not ReadKind.FULL or snapshot.sums is not None or snapshot.mark is not None
+        )
+        if not_again or len(known) < MANY_ROWS <= len(known) + len(learnt):  # or it has outgrown its form
+            return
+        if forgotten or learnt:
+            known = known.replace(forgotten, learnt)
+        self._known[agency] = (snapshot.started_at, known)
+
+
+class Reading:
+    """One read of one look."""
+
+    def __init__(
+        self, look: AgencyLook, store: SnapshotStore, occasion: Occasion, known: KnownDigests | None = None
+    ) -> None:
+        """``known``: the digests as of the last read, if they are at hand."""
+        self._look = look
+        self._store = store
+        self._occasion = occasion
+        self._agency = occasion.policy.id
+        self._rule = occasion.policy.reading
+        self._known = known
+
+    def take(self) -> Snapshot:
+        """Read, by the cheapest way that is sure enough now. The snapshot has to be closed."""
+        kind = self._kind()
+        if kind is ReadKind.FULL or self._occasion.full:
+            return self._swept(kind, None)
+        snapshot = self._some(kind)
+        if snapshot is None:
+            return self._swept(kind, None)
+        if not self._sweep_is_due() and (snapshot.tells_absence or not self._occasion.tells_absence):
+            return snapshot
+        with snapshot:
+            return self._swept(kind, _codes_in(snapshot))
+
+    def _kind(self) -> ReadKind:
+        record = self._occasion.record
+        if self._rule.kind is ReadKind.CHANGED_BY or (self._rule.kind is None and self._rule.changed_by):
+            return ReadKind.CHANGED_BY
+        if not isinstance(self._look, SummingLook) or self._rule.kind is ReadKind.FULL:
+            return ReadKind.FULL
+        many = record is not None and (record.last_rows or 0) >= SUMS_FROM_ROWS
+        return ReadKind.FINGERPRINT if many or self._rule.kind is ReadKind.FINGERPRINT else ReadKind.FULL
+
+    def _sweep_is_due(self) -> bool:
+        """A clock that was set back makes it due too."""
+        record = self._occasion.record
+        if record is None or record.swept_at is None:
+            return True
+        since = self._occasion.started_at - record.swept_at
+        return not timedelta(0) <= since < self._rule.sweep
+
+    # everything
+
+    def _swept(self, kind: ReadKind, found: set[str] | None) -> Snapshot:
+        """Every row. ``found``: the codes a cheaper read of the same look found changed, to know what it missed."""
+        snapshot = Snapshot(self._occasion.started_at, self._known_digests())
+        try:
+            if kind is ReadKind.FINGERPRINT and isinstance(self._look, SummingLook):
+                snapshot.sums = self._look.sums()
+            if kind is ReadKind.CHANGED_BY:
+                snapshot.mark = self._mark()
+            self._read_everything(snapshot)
+            snapshot.finish()
+            snapshot.found_before = found
+        except BaseException:
+            snapshot.close()
+            raise
+        return snapshot
+
+    def _known_digests(self) -> KnownDigests:
+        known = self._known if self._known is not None else self._store.digests(self._agency)
+        known.begin()
+        return known
+
+    def _read_everything(self, snapshot: Snapshot) -> None:
+        partly = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0)
+        if not partly:
+            return
+        if len(partly) > max(_FEW_CHANGES, snapshot.rows // _FEW_OF_ALL):
+            snapshot.start_anew()
+            self._read_all_rows(snapshot, whole=True)
+            return
+        wanted = Counter(digest for _, digest in partly)
+
+        def take(block: RowBlock) -> None:
+            self._occasion.on_block()
+            for place, digest in enumerate(block.digests):
+                if wanted[digest] > 0:
+                    wanted[digest] -= 1
+                    snapshot.add(block.row(place), digest)
+
+        self._look.of_codes(list(dict.fromkeys(code for code, _ in partly)), take)
+
+    def _read_all_rows(self, snapshot: Snapshot, *, whole: bool) -> list[tuple[str, int]]:
+        """Compare all rows with what is known; the codes of those that changed and came without all columns."""
+        partly: list[tuple[str, int]] = []
+
+        def take(block: RowBlock) -> None:
+            self._occasion.on_block()
+            snapshot.rows += len(block)
+            for place in snapshot.known.fresh(block.digests):
+                code = None if block.whole else block.code(place)
+                if isinstance(code, str):
+                    partly.append((code, block.digests[place]))
+                else:  # all is there, or there is no code to ask for more by
+                    snapshot.add(block.row(place), block.digests[place])
+
+        self._look.everything(take, whole=whole)
+        return partly
+
+    # some rows
+
+    def _some(self, kind: ReadKind) -> Snapshot | None:
+        """The rows that may have changed; None if that cannot be told this time."""
+        known = ReadAgain()
+        snapshot = Snapshot(self._occasion.started_at, known, kind=kind)
+        try:
+            told = (
+                self._changed_since(snapshot)
+                if kind is ReadKind.CHANGED_BY
+                else self._changed_buckets(snapshot)
+            )
+            snapshot.finish()
+        except BaseException:
+            snapshot.close()
+            raise
+        if told:
+            return snapshot
+        snapshot.close()
+        return None
+
+    def _changed_since(self, snapshot: Snapshot) -> bool:
+        record, column = self._occasion.record, self._rule.changed_by
+        before = record.changed_mark if record is not None else None
+        newest = self._look.newest(column) if column is not None else None
+        snapshot.mark = self._instant(newest)
+        if column is None or before is None or snapshot.mark is None:
+            return False
+        since = written_like(newest, min(before, snapshot.mark) - OVERLAP, self._occasion.policy.zone)
+        looked_at = self._look_through(snapshot, lambda take: self._look.since(column, since, take))
+        snapshot.rows = looked_at.rows
+        return True
+
+    def _mark(self) -> datetime | None:
+        column = self._rule.changed_by
+        return self._instant(self._look.newest(column)) if column is not None else None
+
+    def _instant(self, raw: object) -> datetime | None:
+        """When the newest change was. A date that lies ahead would hide what comes until then."""
+        try:
+            newest = instant_of_change(raw, self._occasion.policy.zone)
+        except ValueError:
+            log.warning("changed_by_is_no_date", agency=self._agency, column=self._rule.changed_by)
+            return None
+        return min(newest, self._occasion.started_at) if newest is not None else None
+
+    def _changed_buckets(self, snapshot: Snapshot) -> bool:
+        look, before = self._look, self._store.sums(self._agency)
+        if before is None or not isinstance(look, SummingLook):
+            return False
+        snapshot.sums = sums = look.sums()
+        if sums is None or sums.shape != before.shape:
+            return False
+        snapshot.rows = sums.total
+        differing = sums.differing(before)
+        if len(differing) > MOST_BUCKETS:
+            return False
+        if not differing:
+            return True
+        looked_at = self._look_through(snapshot, lambda take: look.in_buckets(differing, take))
+        present = self._store.present_among(self._agency, looked_at.changed)
+        appeared = len(snapshot.back) + sum(1 for code in looked_at.changed if code not in present)
+        # else some have left, or stand there twice, and only all rows tell which
+        return before.rows_in(differing) + appeared == sums.rows_in(differing)
+
+    def _look_through(self, snapshot: Snapshot, ask: Callable[[Take], None]) -> _LookedAt:
+        """Keep the changed rows among those asked for."""
+        missing = self._store.missing_codes(self._agency)
+        looked_at = _LookedAt()
+
+        def take(block: RowBlock) -> None:
+            self._occasion.on_block()
+            looked_at.rows += len(block)
+            known = self._store.known_among(self._agency, block.digests)
+            for place, digest in enumerate(block.digests):
+                changed = digest not in known or not snapshot.known.cross_off(digest)
+                code = (text_of(block.code(place)) or "") if changed or missing else ""
+                if changed:
+                    snapshot.add(block.row(place), digest)
+                    looked_at.changed.append(code)
+                if code in missing:
+                    snapshot.back.add(code)
+
+        ask(take)
+        return looked_at
+
+
+@dataclass(slots=True)
+class _LookedAt:
+    """What a read of some rows came upon: how many rows, and the codes of those that changed."""
+
+    rows: int = 0
+    changed: list[str] = field(default_factory=list)
+
+
+def _codes_in(snapshot: Snapshot) -> set[str]:
+    return {row.code for block in snapshot.changed.blocks() for row in block if row.code}
+
+
+def instant_of_change(raw: object, zone: tzinfo) -> datetime | None:
+    """The instant a date of change names; None where it is not known. Raises ValueError for what is no date."""
+    instant = parse_instant(raw, zone)
+    return instant if instant is not None and instant.year >= _NO_DATE_BEFORE else None
+
+
+def written_like(sample: object, instant: datetime, zone: tzinfo) -> object:
+    """An instant as a database's own value of it is written, so that the two compare, as text too."""
+    if isinstance(sample, datetime):
+        return instant.astimezone(sample.tzinfo or zone).replace(tzinfo=sample.tzinfo)
+    if isinstance(sample, date):
+        return instant.astimezone(zone).date()
+    text = str(sample).strip()
+    found = _WRITTEN.match(text)
+    if found is None:  # an unusual spelling: whole days compare in any case, and in any zone a day before
+        day = instant.astimezone(zone) - timedelta(days=len(text) > len("2026-08-03"))
+        return f"{day:%Y-%m-%d}" if "-" in text[:8] else f"{day:%Y%m%d}"
+    offset = found["offset"] or ""
+    own = datetime.fromisoformat(f"2000-01-01T00:00:00{_full(offset)}").tzinfo if offset else zone
+    style = f"%Y-%m-%d{found['separator']}%H:%M{':%S' if found['seconds'] else ''}"
+    if offset:  # as text, an offset comes after a fraction of the same second
+        instant -= timedelta(seconds=1)
+    return f"{instant.astimezone(own):{style}}{offset}"
+
+
+def _full(offset: str) -> str:
+    """`+07` as Python reads it."""
+    return "+00:00" if offset in "Zz" else offset if len(offset) > len("+07") else f"{offset}:00"
