@@ -6,7 +6,7 @@ The core decides; this module brings it what the store remembers and writes down
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -113,6 +113,7 @@ class Application:
         self._believe(record)  # once more: rows that repeat unchanged ones were found on the way
         self._apply_absence()
         self._maker.hold_if_too_many(self._batch)
+        self._refresh()
         if self._orders.apology_day is not None:
             baseline_at = self._now if self._baseline or record is None else record.baseline_at
             self._maker.apologise(self._orders.apology_day, baseline_at or self._now)
@@ -197,6 +198,19 @@ class Application:
         self._repeated.add(code)
         self._maker.found_bad_row(code, "dossier_code is repeated")
         return True
+
+    def _refresh(self) -> None:
+        """Take over what the rows of dossiers that are owed something say beside what is compared."""
+        for block in self._snapshot.refreshed.blocks():
+            remembered = self._tx.tracked([row.code for row in block])
+            fresh: list[tuple[Tracked, int]] = []
+            for row in block:
+                tracked, known_digest = remembered.get(row.code, (None, 0))
+                if tracked is None or tracked.gone or known_digest != row.digest:
+                    continue  # it was taken over as a row that changed, or will be
+                dossier, _ = dossier_from(row.raw, self._policy.zone)
+                fresh.append((replace(tracked, dossier=dossier), known_digest))
+            self._tx.put(fresh)
 
     # configuration and absence
 

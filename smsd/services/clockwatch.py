@@ -25,8 +25,8 @@ NEVER_BEFORE = datetime(2016, 1, 1, tzinfo=UTC)
 """No server shows this rightly any more; clocks without a battery begin at 1970 or 2000."""
 FAR = timedelta(hours=12)
 """A smaller step ends nothing: the shortest validity that smsd.yaml begins with (14 h) outlives it."""
-LONG_REST = timedelta(days=180)
-"""A server that was off for longer is rarer than a clock that runs ahead."""
+LONG_REST = timedelta(days=15)
+"""Longer than any holiday. A server off for longer waits ten minutes; a clock months ahead would end everything."""
 PATIENCE = 600.0
 """Seconds for which a clock in doubt may be put right; a server that finds a time server does it within seconds."""
 _SET_BACK = timedelta(minutes=1)

@@ -42,7 +42,7 @@ class Throng:
 
     def limit(self, own: int, now: datetime) -> int:
         """How many answers a number may have had within the window and still get one; ``own`` is its own limit."""
-        while self._answered and self._answered[0][0] <= now - WINDOW:
+        while self._answered and not now - WINDOW < self._answered[0][0] <= now:
             self._misses -= self._answered.popleft()[1]
         if len(self._answered) >= MOST:
             return 0

@@ -131,7 +131,10 @@ class MessageMaker:
             return []
         since = self._now - self._policy.repeat_after
         repeated = any(
-            m.kind == notice.name and m.made_at > since and m.state in COUNTS_AS_REPEATED for m in messages
+            m.kind == notice.name
+            and since < m.made_at <= self._now  # one made while the clock ran ahead tells nothing
+            and m.state in COUNTS_AS_REPEATED
+            for m in messages
         )
         draft = decide(
             observation.tracked,

@@ -76,6 +76,9 @@ class AgencyLook(Protocol):
 class SummingLook(Protocol):
     """A look at a database that can tell itself in which of its rows something changed."""
 
+    of_one_state: bool
+    """Whether all answers of a look are of one moment."""
+
     def sums(self) -> BucketSums | None:
         """How many rows each bucket of codes holds, with a hash of what decides in them; None where it cannot."""
 

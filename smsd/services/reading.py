@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 
@@ -18,7 +18,7 @@ import structlog
 from smsd.core.policy import AgencyPolicy, ReadKind
 from smsd.core.rows import parse_instant, text_of
 from smsd.services.ports import AgencyLook, AgencyReader, AgencyRecord, SummingLook
-from smsd.services.rowblocks import BUCKETS, RowBlock, Take
+from smsd.services.rowblocks import BUCKETS, BucketSums, RowBlock, Take
 from smsd.services.snapshot import MANY_ROWS, KnownDigests, ReadAgain, Snapshot
 from smsd.services.storage import SnapshotStore
 
@@ -51,6 +51,8 @@ class Occasion:
     """Everything has to be looked at: a baseline, or an operator's order."""
     tells_absence: bool = False
     """It has to say of every dossier whether it is there: the 17:30 pass rides on it."""
+    owed: Collection[str] = ()
+    """Codes whose rows are wanted whole, changed or not: the 17:30 pass judges them by all they say at this moment."""
     on_block: Callable[[], None] = lambda: None
     """Called with every block; what it raises ends the read."""
 
@@ -99,9 +101,21 @@ class Reading:
         self._agency = occasion.policy.id
         self._rule = occasion.policy.reading
         self._known = known
+        self._asked = False
+        self._sums: BucketSums | None = None
 
     def take(self) -> Snapshot:
         """Read, by the cheapest way that is sure enough now. The snapshot has to be closed."""
+        snapshot = self._read()
+        try:
+            if self._occasion.owed:
+                self._look.of_codes(list(self._occasion.owed), snapshot.refresh)
+        except BaseException:
+            snapshot.close()
+            raise
+        return snapshot
+
+    def _read(self) -> Snapshot:
         kind = self._kind()
         if kind is ReadKind.FULL or self._occasion.full:
             return self._swept(kind, None)
@@ -136,11 +150,13 @@ class Reading:
         """Every row. ``found``: the codes a cheaper read of the same look found changed, to know what it missed."""
         snapshot = Snapshot(self._occasion.started_at, self._known_digests())
         try:
-            if kind is ReadKind.FINGERPRINT and isinstance(self._look, SummingLook):
-                snapshot.sums = self._look.sums()
+            if kind is ReadKind.FINGERPRINT:
+                snapshot.sums = self._sums_now()
             if kind is ReadKind.CHANGED_BY:
                 snapshot.mark = self._mark()
             self._read_everything(snapshot)
+            if not self._sums_hold(snapshot):
+                snapshot.sums = None
             snapshot.finish()
             snapshot.found_before = found
         except BaseException:
@@ -148,19 +164,37 @@ class Reading:
             raise
         return snapshot
 
+    def _sums_now(self) -> BucketSums | None:
+        """The database's sums; asked once a look, for a look is of one state or has to be asked again anyway."""
+        if not self._asked and isinstance(self._look, SummingLook):
+            self._asked, self._sums = True, self._look.sums()
+        return self._sums
+
+    def _sums_hold(self, snapshot: Snapshot) -> bool:
+        """Whether sums that were asked for before the rows are sums of those rows."""
+        if snapshot.sums is None:
+            return True
+        if snapshot.sums.total != snapshot.rows:
+            return False
+        look = self._look
+        return not isinstance(look, SummingLook) or look.of_one_state or look.sums() == snapshot.sums
+
     def _known_digests(self) -> KnownDigests:
         known = self._known if self._known is not None else self._store.digests(self._agency)
         known.begin()
         return known
 
     def _read_everything(self, snapshot: Snapshot) -> None:
-        partly = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0)
+        most = max(_FEW_CHANGES, len(snapshot.known) // _FEW_OF_ALL)
+        partly = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0, most=most)
         if not partly:
             return
-        if len(partly) > max(_FEW_CHANGES, snapshot.rows // _FEW_OF_ALL):
+        if len(partly) > most or not self._fetch(snapshot, partly):
             snapshot.start_anew()
             self._read_all_rows(snapshot, whole=True)
-            return
+
+    def _fetch(self, snapshot: Snapshot, partly: list[tuple[str, int]]) -> bool:
+        """Ask for the whole rows of those that changed. False if one is not what it was a moment ago."""
         wanted = Counter(digest for _, digest in partly)
 
         def take(block: RowBlock) -> None:
@@ -171,9 +205,13 @@ class Reading:
                     snapshot.add(block.row(place), digest)
 
         self._look.of_codes(list(dict.fromkeys(code for code, _ in partly)), take)
+        return not any(wanted.values())
 
-    def _read_all_rows(self, snapshot: Snapshot, *, whole: bool) -> list[tuple[str, int]]:
-        """Compare all rows with what is known; the codes of those that changed and came without all columns."""
+    def _read_all_rows(self, snapshot: Snapshot, *, whole: bool, most: int = 0) -> list[tuple[str, int]]:
+        """Compare all rows with what is known; the codes of those that changed and came without all columns.
+
+        Of these one more than ``most`` at most, which says that there are too many.
+        """
         partly: list[tuple[str, int]] = []
 
         def take(block: RowBlock) -> None:
@@ -182,7 +220,8 @@ class Reading:
             for place in snapshot.known.fresh(block.digests):
                 code = None if block.whole else block.code(place)
                 if isinstance(code, str):
-                    partly.append((code, block.digests[place]))
+                    if len(partly) <= most:
+                        partly.append((code, block.digests[place]))
                 else:  # all is there, or there is no code to ask for more by
                     snapshot.add(block.row(place), block.digests[place])
 
@@ -199,7 +238,7 @@ class Reading:
             told = (
                 self._changed_since(snapshot)
                 if kind is ReadKind.CHANGED_BY
-                else self._changed_buckets(snapshot)
+                else self._changed_buckets(snapshot, known)
             )
             snapshot.finish()
         except BaseException:
@@ -235,23 +274,38 @@ class Reading:
             return None
         return min(newest, self._occasion.started_at) if newest is not None else None
 
-    def _changed_buckets(self, snapshot: Snapshot) -> bool:
+    def _changed_buckets(self, snapshot: Snapshot, known: ReadAgain) -> bool:
         look, before = self._look, self._store.sums(self._agency)
         if before is None or not isinstance(look, SummingLook):
             return False
-        snapshot.sums = sums = look.sums()
+        snapshot.sums = sums = self._sums_now()
         if sums is None or sums.shape != before.shape:
             return False
         snapshot.rows = sums.total
         differing = sums.differing(before)
-        if len(differing) > MOST_BUCKETS:
-            return False
-        if not differing:
-            return True
+        return len(differing) <= MOST_BUCKETS and (
+            not differing
+            or self._accounted_for(snapshot, known, look=look, before=before, differing=differing)
+        )
+
+    def _accounted_for(
+        self,
+        snapshot: Snapshot,
+        known: ReadAgain,
+        *,
+        look: SummingLook,
+        before: BucketSums,
+        differing: Sequence[int],
+    ) -> bool:
+        """Read the buckets that differ. Whether their rows explain the sums; else only all rows tell what happened."""
+        sums = snapshot.sums
         looked_at = self._look_through(snapshot, lambda take: look.in_buckets(differing, take))
-        present = self._store.present_among(self._agency, looked_at.changed)
+        if sums is None or looked_at.rows != sums.rows_in(differing):
+            return False  # these are not the rows that were summed up
+        present = self._store.digests_among(self._agency, looked_at.changed)
+        if len(set(looked_at.changed)) < len(looked_at.changed) or any(map(known.was_read, present.values())):
+            return False  # a code stands there twice, perhaps in place of one that left
         appeared = len(snapshot.back) + sum(1 for code in looked_at.changed if code not in present)
-        # else some have left, or stand there twice, and only all rows tell which
         return before.rows_in(differing) + appeared == sums.rows_in(differing)
 
     def _look_through(self, snapshot: Snapshot, ask: Callable[[Take], None]) -> _LookedAt:

@@ -21,7 +21,7 @@ from typing import Self
 from smsd.core.policy import ReadKind
 from smsd.core.rows import text_of
 from smsd.services.ports import RawRow
-from smsd.services.rowblocks import BucketSums
+from smsd.services.rowblocks import BucketSums, RowBlock
 
 _BLOCK = 500
 _IN_MEMORY_BYTES = 256 << 10
@@ -129,6 +129,10 @@ class ReadAgain(KnownDigests):
         self._unchanged.add(digest)
         return True
 
+    def was_read(self, digest: int) -> bool:
+        """Whether a row with it was read."""
+        return digest in self._unchanged
+
 
 @dataclass(slots=True)
 class Snapshot:
@@ -154,6 +158,8 @@ class Snapshot:
     """Up to when changes have been read, where they are told by a date."""
     found_before: Collection[str] | None = None
     """Of a full read that checks a cheaper one of the same look: the codes which that found changed."""
+    refreshed: ChangedRows = field(default_factory=ChangedRows)
+    """Rows that were wanted whole, changed or not."""
     _code_hashes: array[int] = field(default_factory=lambda: array("q"))
 
     def __enter__(self) -> Self:
@@ -167,6 +173,7 @@ class Snapshot:
     def close(self) -> None:
         """Let the rows go."""
         self.changed.close()
+        self.refreshed.close()
 
     @property
     def tells_absence(self) -> bool:
@@ -179,6 +186,12 @@ class Snapshot:
         if code:
             self._code_hashes.append(hash(code))
         self.changed.append(code, digest, raw)
+
+    def refresh(self, block: RowBlock) -> None:
+        """Rows that were wanted whole."""
+        for place, digest in enumerate(block.digests):
+            raw = block.row(place)
+            self.refreshed.append(text_of(raw[0]) or "", digest, raw)
 
     def start_anew(self) -> None:
         """Forget all rows: they are read once more."""

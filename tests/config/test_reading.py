@@ -35,7 +35,7 @@ NEEDS = "4:7: read: needs `changed_by`, accepted: changed_by: updated_at beside 
 MISTAKES = [
     ("read: partly", [f'4:7: read: "partly" is unknown, {KINDS}']),
     ("read: Full", [f'4:7: read: "Full" is unknown, {KINDS}']),
-    ("read: ''", [f'4:7: read: "" is unknown, {KINDS}']),
+    ("read: ''", [f"4:7: read: is unknown, {KINDS}"]),
     ("read: changed_by", [NEEDS]),
     (
         "read: changed_by\nchanged_by: NgaySua",

@@ -265,6 +265,19 @@ def test_a_code_that_came_to_stand_twice_is_a_bad_row_and_keeps_its_position(
     assert len(stage.messages()) == 1
 
 
+@pytest.mark.parametrize("twice", [a_row("H2"), moved("H2")])
+def test_one_that_left_is_not_overlooked_because_another_stands_twice(
+    stage: Stage, summing: SummingReader, twice: dict[str, object]
+) -> None:
+    stage.baseline(*OTHERS, a_row("H1"), a_row("H2"))
+    stage.show(*OTHERS, a_row("H2"), twice)
+
+    applied = stage.after()
+
+    assert (applied.kind, applied.absent) == (FULL, 1)
+    assert stage.snapshots.missing_codes(AGENCY) == {"H1"}
+
+
 def test_a_new_code_that_stands_twice_is_a_bad_row(stage: Stage, summing: SummingReader) -> None:
     stage.baseline(*OTHERS)
     stage.show(*OTHERS, moved("H1"), moved("H1"))

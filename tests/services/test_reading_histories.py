@@ -137,7 +137,7 @@ def kept_stores() -> Iterator[Kept]:
         shutil.rmtree(folder)
 
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @QUICK

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, time
 
+from smsd.core.errors import AgencyError
 from smsd.core.model import Mode, ReceiptVerdict, Verdict
 from tests.stateful.ledger import CLOSED, READY, RECEPTION, RENAMED, WAITING, WORKING
 from tests.stateful.life import DAY, GOOD_NUMBER, MINUTE, Life
 from tests.stateful.network import REACTIONS
 from tests.stateful.office import Settings
+from tests.support.builders import ZONE
 
 Event = Callable[[Life, str, str], None]
 
@@ -50,6 +52,18 @@ CONFIGURATIONS: dict[str, dict[str, object]] = {
 
 MET = ("not sent yet", "held", "its number was bad", *sorted(REACTIONS))
 """What has become of a notice when its story begins: a name of `REACTIONS`, or it has not left."""
+
+
+def prepare(life: Life, agency: str) -> None:
+    """So that a notice can be sent: the agency takes part, it is day, the clock is believed, the gateway is there."""
+    life.network.down = False
+    if life.office.settings[agency].mode is not Mode.LIVE:
+        life.reload(agency, mode=Mode.LIVE)
+    if not 7 <= life.now.astimezone(ZONE).hour < 20:
+        life.until(time(7))
+    life.after(1)
+    if not life.office.works:
+        life.after(11)
 
 
 def begin(life: Life, agency: str, code: str, met: str) -> None:
@@ -136,45 +150,116 @@ def _baseline(life: Life, agency: str, code: str) -> None:
     life.after(1)
 
 
-def _fails(life: Life, agency: str, code: str) -> None:
+def _is_empty(life: Life, agency: str, code: str) -> None:
     life.read_shown(agency, [])
     life.office.forward(2 * MINUTE)
     life.do(life.office.send)
 
 
+def _fails(life: Life, agency: str, code: str) -> None:
+    view = life.office.views[agency]
+    view.fault = AgencyError("down", code="unreachable")
+    life.after(2)
+    view.fault = None
+
+
+def _shows_few(life: Life, agency: str, code: str) -> None:
+    life.read_shown(agency, life.office.views[agency].rows[-5:])
+
+
+def _shows_few_and_is_accepted(life: Life, agency: str, code: str) -> None:
+    life.read_shown(agency, life.office.views[agency].rows[-5:], accept=True)
+
+
+def _stands_there(surplus: str | None) -> Event:
+    """A row that should not be in the view. It goes after a turn; where a code is there twice, the first row goes."""
+
+    def event(life: Life, agency: str, code: str) -> None:
+        view = life.office.views[agency]
+        view.insert([life.a_row(code if surplus == "twice" else surplus) | {"step": READY}])
+        life.after(1)
+        rows = {row["dossier_code"]: row for row in view.rows if str(row["dossier_code"] or "").strip()}
+        view.rows = list(rows.values())
+
+    return event
+
+
+def _gateway(*, down: bool) -> Event:
+    def event(life: Life, agency: str, code: str) -> None:
+        life.network.down = down
+        life.after(1)
+
+    return event
+
+
+def _answers(verdict: Verdict) -> Event:
+    return lambda life, agency, code: life.answer(verdict)
+
+
+def _goes_and_is_back(life: Life, agency: str, code: str) -> None:
+    step = life.step_of(agency, code)
+    life.edit(agency, code, step=WORKING)
+    life.after(1)
+    life.edit(agency, code, step=step)
+    life.after(1)
+
+
+def _row_is_edited(to: str) -> Event:
+    def event(life: Life, agency: str, code: str) -> None:
+        life.edit(agency, code, **EDITS[to](life.now))
+
+    return event
+
+
+_MOMENTS = [time(0, 6), time(7), time(17, 29), time(17, 31), time(20, 31), time(21, 59), time(23, 31)]
+_PASSING = {"two minutes": 2, "sixteen minutes": 16, "an hour": 61, "26 hours": 1560, "eleven days": 15_840}
+_SETTING = {
+    "back a minute": -1,
+    "back half an hour": -30,
+    "back eleven hours": -11 * 60,
+    "back 26 hours": -26 * 60,
+    "forward an hour": 61,
+    "forward 26 hours": 26 * 60,
+}
+_ANSWERS = {
+    "accepted": Verdict.ACCEPTED,
+    "rejected": Verdict.REJECTED,
+    "try again": Verdict.RETRY,
+    "nobody knows": Verdict.UNKNOWN,
+}
+
 EVENTS: dict[str, Event] = {
-    "the dossier goes on": _moves("in progress"),
-    "the dossier is ready": _moves("ready"),
-    "the dossier waits for papers": _moves("supplement"),
-    "the dossier is closed": _moves("closed"),
-    "the row has no step": _moves("nowhere"),
+    **{f"the dossier is {place}": _moves(place) for place in PLACES},
+    "the dossier goes on and is back": _goes_and_is_back,
     "the row vanishes": _vanishes,
     "the number is lost": _edited(phone=""),
-    "the number is a landline": _edited(phone="0258 3822 222"),
+    "the number is a landline's": _edited(phone="0258 3822 222"),
     "the number is mended": _edited(phone=GOOD_NUMBER),
     "the number is another": _edited(phone="0912 345 678 (vợ)"),
     "it is due tomorrow": _is_due_tomorrow,
-    "two minutes pass": _passes(2),
-    "sixteen minutes pass": _passes(16),
-    "an hour passes": _passes(61),
-    "four days pass": _passes(4 * 24 * 60),
-    "eleven days pass": _passes(11 * 24 * 60),
-    "it becomes 17:31": _becomes(time(17, 31)),
-    "it becomes 23:00": _becomes(time(23)),
-    "the clock is set back half an hour": _clock(-30),
-    "the clock is set back eleven hours": _clock(-11 * 60),
-    "the clock is set forward an hour": _clock(61),
+    **{f"the row is {to}": _row_is_edited(to) for to in EDITS},
+    **{f"{name} pass": _passes(minutes) for name, minutes in _PASSING.items()},
+    **{f"it becomes {to:%H:%M}": _becomes(to) for to in _MOMENTS},
+    **{f"the clock is set {name}": _clock(minutes) for name, minutes in _SETTING.items()},
     **{f"the configuration: {to}": _reloads(to) for to in CONFIGURATIONS},
     "a baseline is ordered": _baseline,
-    "a read is empty": _fails,
+    "a read is empty": _is_empty,
+    "a read fails": _fails,
+    "a read shows few rows": _shows_few,
+    "a read shows few rows and is accepted": _shows_few_and_is_accepted,
+    "a read is tried": lambda life, agency, code: life.try_read(agency),
+    "the code stands there twice": _stands_there("twice"),
+    "a row has no code": _stands_there(None),
+    "a row has a blank code": _stands_there(" "),
+    "the gateway is down": _gateway(down=True),
+    "the gateway is back": _gateway(down=False),
+    "a citizen looks it up": lambda life, agency, code: life.look_up(code, f"m{code}"),
     "smsd is killed": lambda life, agency, code: life.restart(),
     **{f"smsd ends at point {point} of its turn": _ends_at(point) for point in range(1, 9)},
-    "the answer: accepted": lambda life, agency, code: life.answer(Verdict.ACCEPTED),
-    "the answer: rejected": lambda life, agency, code: life.answer(Verdict.REJECTED),
-    "the answer: try again": lambda life, agency, code: life.answer(Verdict.RETRY),
-    "the answer: unknown": lambda life, agency, code: life.answer(Verdict.UNKNOWN),
+    **{f"the answer: {name}": _answers(verdict) for name, verdict in _ANSWERS.items()},
     **{f"a receipt: {verdict.value}": _receipt(verdict) for verdict in ReceiptVerdict},
     "what is held is released": lambda life, agency, code: life.decide_held(agency, release=True),
     "what is held is discarded": lambda life, agency, code: life.decide_held(agency, release=False),
     "the daily jobs run": lambda life, agency, code: life.run_daily_jobs(),
 }
+"""By name: what happens to an agency and a dossier of it; most of them end with a turn of the daemon."""

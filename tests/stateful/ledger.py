@@ -185,7 +185,7 @@ class Book:
         counts = Counter(row["dossier_code"] for row in rows)
         expected: list[Expected] = []
         for row in rows:
-            if row["dossier_code"] and row["step"] and counts[row["dossier_code"]] == 1:
+            if (row["dossier_code"] or "").strip() and row["step"] and counts[row["dossier_code"]] == 1:
                 expected += self._row(dict(row), at, settings, messages, baseline=baseline)
         for code, seen in self.seen.items():
             seen.missing = 0 if counts[code] else seen.missing + 1

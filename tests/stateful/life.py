@@ -117,8 +117,14 @@ class Life:
         self.judge.look()
 
     def restart(self) -> None:
-        self.tally.restarts += 1
-        self.office.start()
+        """smsd is gone, and starts anew; it may end again while it starts."""
+        while True:
+            self.tally.restarts += 1
+            try:
+                self.office.start()
+            except ProcessEnds:
+                continue
+            break
         self.judge.look()
 
     def reload(self, agency: str, **changes: object) -> None:

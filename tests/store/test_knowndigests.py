@@ -127,8 +127,11 @@ def test_digests_and_codes_are_looked_up_in_few_statements(database: Database) -
 
     assert store.known_among(AGENCY, [*range(1_190, 5_100), -5, LOW, HIGH]) == set(range(1_190, 1_201))
     codes = [f"H{n}" for n in range(1_190, 5_100)]
-    assert store.present_among(AGENCY, [*codes, "gone", "", "h1"]) == {f"H{n}" for n in range(1_190, 1_201)}
-    assert store.known_among(AGENCY, []) == store.present_among(AGENCY, []) == set()
+    assert store.digests_among(AGENCY, [*codes, "gone", "", "h1"]) == {
+        f"H{n}": n for n in range(1_190, 1_201)
+    }
+    assert store.known_among(AGENCY, []) == set()
+    assert store.digests_among(AGENCY, []) == {}
 
 
 def test_missing_codes_are_those_the_last_read_lacked(database: Database) -> None:

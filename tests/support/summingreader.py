@@ -49,6 +49,8 @@ class SummingReader(FakeReader):
 class SummingLook(FakeLook):
     """As a server with hash functions answers."""
 
+    of_one_state = True
+
     def __init__(self, reader: SummingReader) -> None:
         super().__init__(reader)
         self._summing = reader

@@ -36,6 +36,8 @@ _FUNCTIONS = "SELECT to_regprocedure('hashtextextended(text,bigint)') IS NOT NUL
 class PostgresLook(SqlLook):
     """Answers with COPY."""
 
+    of_one_state = True
+
     @property
     def _link(self) -> PostgresLink:
         return cast(PostgresLink, self._ground.link)

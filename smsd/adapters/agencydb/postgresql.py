@@ -69,6 +69,7 @@ _TLS_HINT = (
 )
 _LOST = re.compile(
     r"server closed the connection|connection .*closed|SSL connection|could not receive data|EOF"
+    r"|PGRES_COPY_OUT and no message"  # the wire was cut in the middle of COPY
 )
 
 

@@ -74,6 +74,7 @@ class SqlReader:
         """One look at the view; see the port. An unfinished read is ended by it."""
         with self._working(translating=False) as work:
             found = self._fresh_if_stale(work, self._probe)
+            found.require(VIEW_COLUMNS)
             link, database = self._connected(work), self._database()
             yield _LOOKS.get(type(database), SqlLook)(Ground(work, link, database, self._source, found))
             work.go_on()

@@ -22,6 +22,8 @@ _DATES = frozenset({"due_at", "resolved_at"})
 class SqlServerLook(SqlLook):
     """Answers with SELECTs."""
 
+    of_one_state = False
+
     def since(self, column: str, instant: object, take: Take) -> None:
         """The rows changed since an instant; a zoned one goes as text, since pyodbc would leave its zone out."""
         if isinstance(instant, datetime) and instant.tzinfo is not None:

@@ -78,6 +78,7 @@ class Database:
         if not self.is_sqlite:
             engine = create_engine(
                 self.url,
+                isolation_level="READ COMMITTED",  # what a writer sees begins when it has the lock, not before
                 pool_size=4,
                 max_overflow=8,
                 pool_pre_ping=True,

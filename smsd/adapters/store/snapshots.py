@@ -6,11 +6,12 @@ from array import array
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     Column,
     Connection,
+    Row,
     select,
     update,
 )
@@ -33,7 +34,6 @@ from smsd.services.snapshot import MANY_ROWS, KnownDigests
 
 _BLOCK = 2000
 _DIGESTS_AT_ONCE = 10_000
-_V = TypeVar("_V")
 
 
 class SnapshotStore:
@@ -71,26 +71,39 @@ class SnapshotStore:
 
     def known_among(self, agency: str, digests: Collection[int]) -> set[int]:
         """Which of these digests are those of dossiers that are not gone."""
-        return self._among(agency, dossiers.c.digest, digests)
+        digest = dossiers.c.digest
+        return {row.digest for row in self._among(agency, [digest], digest, digests)}
 
-    def present_among(self, agency: str, codes: Collection[str]) -> set[str]:
-        """Which of these codes are known and not gone."""
-        return self._among(agency, dossiers.c.code, codes)
+    def digests_among(self, agency: str, codes: Collection[str]) -> dict[str, int]:
+        """Those of these codes that are known and not gone, each with its digest."""
+        code = dossiers.c.code
+        return {row.code: row.digest for row in self._among(agency, [code, dossiers.c.digest], code, codes)}
 
-    def _among(self, agency: str, column: Column[Any], values: Collection[_V]) -> set[_V]:
-        found: set[_V] = set()
+    def _among(
+        self, agency: str, wanted: list[Column[Any]], column: Column[Any], values: Collection[Any]
+    ) -> Iterator[Row[Any]]:
         with self._database.reading() as connection:
             for part in chunks(list(values)):
-                query = select(column).where(
+                query = select(*wanted).where(
                     dossiers.c.agency == agency, column.in_(part), dossiers.c.gone_at.is_(None)
                 )
-                found.update(connection.execute(query).scalars())
-        return found
+                yield from connection.execute(query)
 
     def missing_codes(self, agency: str) -> set[str]:
         """Codes that the last read lacked and that are not gone."""
         with self._database.reading() as connection:
             return set(connection.execute(missing_of(agency)).scalars())
+
+    def codes_due(self, agency: str, start: datetime, end: datetime) -> list[str]:
+        """Codes of dossiers not gone whose appointed instant is in ``[start, end)``."""
+        query = select(dossiers.c.code).where(
+            dossiers.c.agency == agency,
+            dossiers.c.due_at >= start,
+            dossiers.c.due_at < end,
+            dossiers.c.gone_at.is_(None),
+        )
+        with self._database.reading() as connection:
+            return list(connection.execute(query).scalars())
 
     def sums(self, agency: str) -> BucketSums | None:
         """What the agency's database said of its rows at the last read that asked it."""

@@ -14,7 +14,9 @@ from tests.system.daemonoffice import READY, WORK, Office
 from tests.system.faults.agencytrouble import DOSSIERS, Case
 from tests.system.faults.agencywire import Spoilt, Wire
 
-LONG_VIEW = 30_000
+LONG_VIEW = 1_500
+LONGER_VIEW = 30_000
+"""Rows that do not fit into the buffers between the server and a reader that is held."""
 MIDDLE = 100_000
 """Bytes of the answer after which a read of the long view is surely under way and surely not over."""
 PASSWORD = "Mật khẩu 1/2"
@@ -121,6 +123,7 @@ class Deaf(CutSilently):
 
 class Hanging(InMidStream):
     once = True
+    rows = LONGER_VIEW
     id, fault = "hanging", "server process hangs (SIGSTOP) in the middle of a read"
     codes, says = frozenset({"timeout"}), ("no answer within 2 s",)
     stopped = 0
@@ -139,6 +142,7 @@ class Hanging(InMidStream):
 
 class Terminated(InMidStream):
     once = True
+    rows = LONGER_VIEW
     id, fault = "terminated", "session ended by the administrator in the middle of a read"
     codes, says = frozenset({"unreachable"}), ("cannot be reached",)
 

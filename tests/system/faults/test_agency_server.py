@@ -23,7 +23,7 @@ from tests.system.process import Daemon
 
 pytestmark = [pytest.mark.reliability, pytest.mark.xdist_group("agencies-server")]
 
-ROWS = 1_500
+ROWS = 60_000
 MIDDLE = 100_000
 SESSIONS = "FROM pg_stat_activity WHERE application_name = 'smsd' AND datname = current_database()"
 Fault = tuple[str, str]
