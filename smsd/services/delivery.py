@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 _IDLE = 0.2
 """Seconds between looks at the outbox when nothing happens."""
+_MOMENT = 0.01
+"""Seconds for which further answers are waited for."""
 _RETURNED = frozenset({MessageState.QUEUED, MessageState.UNKNOWN})
 _LONGEST_REFERENCE = 200
 _LONGEST_ANSWER = timedelta(minutes=2)
@@ -203,16 +205,22 @@ class Delivery:
         self._answers.put((message_id, outcome))
 
     def _collect(self, wait: float) -> None:
-        """Take the answers that have come, waiting so many seconds for the first. Second answers count for nothing."""
-        now = self._clock.now()
+        """Take the answers that have come, waiting so many seconds for the first. Second answers count for nothing.
+
+        While the gateway still has enough under way, a moment is given to more: one commit then records many.
+        """
+        now, more = self._clock.now(), _MOMENT if wait > 0 else 0.0
+        enough = self.gateway.window // 2
         try:
             answer = self._answers.get(timeout=wait) if wait > 0 else self._answers.get_nowait()
+            until = time.monotonic() + more
             while True:
                 message = self._under_way.pop(answer[0], None) if answer is not None else None
                 if answer is not None and message is not None:
                     self._link.judge(answer[1], now)
                     self._unrecorded.append((message, answer[1]))
-                answer = self._answers.get_nowait()
+                left = until - time.monotonic() if len(self._under_way) > enough else 0.0
+                answer = self._answers.get(timeout=left) if left > 0 else self._answers.get_nowait()
         except queue.Empty:
             return
 

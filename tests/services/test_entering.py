@@ -57,6 +57,22 @@ def test_entering_again_within_the_hour_is_a_repeat_if_the_first_was_handed_over
     assert stage.states() == ["accepted", "repeat"]
 
 
+@pytest.mark.parametrize(
+    ("set_back", "again"), [(MINUTE, "repeat"), (55 * MINUTE, "repeat"), (timedelta(days=30), "queued")]
+)
+def test_a_clock_set_back_a_little_hides_no_repeat_and_one_that_ran_far_ahead_makes_none(
+    stage: Stage, set_back: timedelta, again: str
+) -> None:
+    stage.enter(a_row(step=READY))
+    stage.settle_and_send()
+    stage.clock.forward(-set_back)
+    stage.show(a_row("other"), a_row())
+    stage.after()
+    stage.show(a_row("other"), a_row(step=READY))
+    stage.after()
+    assert sorted(stage.states()) == ["accepted", again]
+
+
 @pytest.mark.parametrize("ending", ["superseded", "suppressed", "rejected", "expired"])
 def test_messages_that_never_arrived_make_no_repeat(stage: Stage, ending: str) -> None:
     stage.enter(a_row(step=READY))

@@ -143,6 +143,17 @@ def test_a_released_message_still_waits_for_what_is_left_of_settle(stage: Stage)
     assert stage.states() == ["accepted"]
 
 
+def test_a_message_held_under_a_clock_that_ran_ahead_waits_no_longer_than_settle_once_released(
+    stage: Stage,
+) -> None:
+    stage.use(a_policy(hold_above=0))
+    stage.enter(a_row("H1", step=READY))
+    stage.clock.forward(-timedelta(hours=26))
+    stage.outbox.decide_held(AGENCY, release=True, os_user="an", now=stage.clock.now())
+    stage.settle_and_send()
+    assert stage.states() == ["accepted"]
+
+
 def test_a_dossier_away_for_the_one_read_of_the_pass_is_listed(stage: Stage) -> None:
     due = local("2026-08-04 10:00")
     everyone = [a_row(f"H{n}", due_at=due) for n in range(3)]

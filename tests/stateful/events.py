@@ -54,6 +54,18 @@ MET = ("not sent yet", "held", "its number was bad", *sorted(REACTIONS))
 """What has become of a notice when its story begins: a name of `REACTIONS`, or it has not left."""
 
 
+FOLLOWS = {
+    "held": ["what is held is released"],
+    "its number was bad": ["the number is mended"],
+    "no answer yet": ["the answer: accepted", "the answer: try again", "smsd is killed"],
+    "answer lost": ["sixteen minutes pass"],
+    "never arrived": ["sixteen minutes pass"],
+    "busy": ["two minutes pass"],
+    "account": ["sixteen minutes pass"],
+}
+"""How a story goes on in the end, whatever came upon the notice."""
+
+
 def prepare(life: Life, agency: str) -> None:
     """So that a notice can be sent: the agency takes part, it is day, the clock is believed, the gateway is there."""
     life.network.down = False
@@ -95,6 +107,30 @@ def _edited(**changes: object) -> Event:
 def _vanishes(life: Life, agency: str, code: str) -> None:
     life.office.views[agency].delete(code)
     life.after(1)
+
+
+def _is_away(life: Life, agency: str, code: str) -> None:
+    view = life.office.views[agency]
+    before = view.rows
+    view.rows = [row for row in before if row["dossier_code"] != code]
+    life.after(2)
+    view.rows = before
+    life.after(1)
+
+
+def _for_a_while(mode: Mode) -> Event:
+    """The agency takes no part, or silently, while its dossier becomes ready; then it is live again."""
+
+    def event(life: Life, agency: str, code: str) -> None:
+        life.reload(agency, mode=mode)
+        life.after(1)
+        step, status = PLACES["ready"]
+        life.edit(agency, code, step=step, status=status)
+        life.after(1)
+        life.reload(agency, mode=Mode.LIVE)
+        life.after(1)
+
+    return event
 
 
 def _is_due_tomorrow(life: Life, agency: str, code: str) -> None:
@@ -228,38 +264,57 @@ _ANSWERS = {
     "nobody knows": Verdict.UNKNOWN,
 }
 
-EVENTS: dict[str, Event] = {
-    **{f"the dossier is {place}": _moves(place) for place in PLACES},
-    "the dossier goes on and is back": _goes_and_is_back,
-    "the row vanishes": _vanishes,
-    "the number is lost": _edited(phone=""),
-    "the number is a landline's": _edited(phone="0258 3822 222"),
-    "the number is mended": _edited(phone=GOOD_NUMBER),
-    "the number is another": _edited(phone="0912 345 678 (vợ)"),
-    "it is due tomorrow": _is_due_tomorrow,
-    **{f"the row is {to}": _row_is_edited(to) for to in EDITS},
-    **{f"{name} pass": _passes(minutes) for name, minutes in _PASSING.items()},
-    **{f"it becomes {to:%H:%M}": _becomes(to) for to in _MOMENTS},
-    **{f"the clock is set {name}": _clock(minutes) for name, minutes in _SETTING.items()},
-    **{f"the configuration: {to}": _reloads(to) for to in CONFIGURATIONS},
-    "a baseline is ordered": _baseline,
-    "a read is empty": _is_empty,
-    "a read fails": _fails,
-    "a read shows few rows": _shows_few,
-    "a read shows few rows and is accepted": _shows_few_and_is_accepted,
-    "a read is tried": lambda life, agency, code: life.try_read(agency),
-    "the code stands there twice": _stands_there("twice"),
-    "a row has no code": _stands_there(None),
-    "a row has a blank code": _stands_there(" "),
-    "the gateway is down": _gateway(down=True),
-    "the gateway is back": _gateway(down=False),
-    "a citizen looks it up": lambda life, agency, code: life.look_up(code, f"m{code}"),
-    "smsd is killed": lambda life, agency, code: life.restart(),
-    **{f"smsd ends at point {point} of its turn": _ends_at(point) for point in range(1, 9)},
-    **{f"the answer: {name}": _answers(verdict) for name, verdict in _ANSWERS.items()},
-    **{f"a receipt: {verdict.value}": _receipt(verdict) for verdict in ReceiptVerdict},
-    "what is held is released": lambda life, agency, code: life.decide_held(agency, release=True),
-    "what is held is discarded": lambda life, agency, code: life.decide_held(agency, release=False),
-    "the daily jobs run": lambda life, agency, code: life.run_daily_jobs(),
-}
-"""By name: what happens to an agency and a dossier of it; most of them end with a turn of the daemon."""
+GROUPS: tuple[dict[str, Event], ...] = (
+    {
+        **{f"the dossier is {place}": _moves(place) for place in PLACES},
+        "the dossier goes on and is back": _goes_and_is_back,
+        "the row vanishes": _vanishes,
+        "the row is away for one read": _is_away,
+    },
+    {
+        "the number is lost": _edited(phone=""),
+        "the number is a landline's": _edited(phone="0258 3822 222"),
+        "the number is mended": _edited(phone=GOOD_NUMBER),
+        "the number is another": _edited(phone="0912 345 678 (vợ)"),
+        "it is due tomorrow": _is_due_tomorrow,
+    },
+    {f"the row is {to}": _row_is_edited(to) for to in EDITS},
+    {
+        **{f"{name} pass": _passes(minutes) for name, minutes in _PASSING.items()},
+        **{f"it becomes {to:%H:%M}": _becomes(to) for to in _MOMENTS},
+        **{f"the clock is set {name}": _clock(minutes) for name, minutes in _SETTING.items()},
+    },
+    {
+        **{f"the configuration: {to}": _reloads(to) for to in CONFIGURATIONS},
+        **{f"{mode} for a while": _for_a_while(mode) for mode in (Mode.SHADOW, Mode.OFF)},
+    },
+    {
+        "a baseline is ordered": _baseline,
+        "a read is empty": _is_empty,
+        "a read fails": _fails,
+        "a read shows few rows": _shows_few,
+        "a read shows few rows and is accepted": _shows_few_and_is_accepted,
+        "a read is tried": lambda life, agency, code: life.try_read(agency),
+        "the code stands there twice": _stands_there("twice"),
+        "a row has no code": _stands_there(None),
+        "a row has a blank code": _stands_there(" "),
+    },
+    {
+        "smsd is killed": lambda life, agency, code: life.restart(),
+        **{f"smsd ends at point {point} of its turn": _ends_at(point) for point in range(1, 9)},
+    },
+    {
+        "the gateway is down": _gateway(down=True),
+        "the gateway is back": _gateway(down=False),
+        **{f"the answer: {name}": _answers(verdict) for name, verdict in _ANSWERS.items()},
+        **{f"a receipt: {verdict.value}": _receipt(verdict) for verdict in ReceiptVerdict},
+    },
+    {
+        "what is held is released": lambda life, agency, code: life.decide_held(agency, release=True),
+        "what is held is discarded": lambda life, agency, code: life.decide_held(agency, release=False),
+        "a citizen looks it up": lambda life, agency, code: life.look_up(code, f"m{code}"),
+        "the daily jobs run": lambda life, agency, code: life.run_daily_jobs(),
+    },
+)
+"""By name, those of a kind together: what happens to an agency and a dossier of it. Most end with a daemon's turn."""
+EVENTS = {name: event for group in GROUPS for name, event in group.items()}

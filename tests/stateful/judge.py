@@ -197,6 +197,7 @@ class Judge:
             assert self.deciding == (entry.agency, True), f"{entry} was released by nobody"
             assert before.held_at is not None
             self._valid[row.id] += max(self.now - before.held_at, timedelta(0))
+            self._settled[row.id] = min(self._settled[row.id], self.now + SETTLE[entry.kind])
 
     def _suppressed(self, entry: Entry, row: Message) -> None:
         mode, number = self.office.settings[entry.agency].mode, self.books[entry.agency].number(entry.code)

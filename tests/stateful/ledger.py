@@ -237,7 +237,7 @@ class Book:
             m
             for m in messages.values()
             if (m.agency, m.dossier_code, m.kind) == (self.agency, code, kind)
-            and m.made_at > at - REPEAT_AFTER
+            and abs(at - m.made_at) < REPEAT_AFTER
             and m.state in REPEATED_BY
         ]
 

@@ -122,11 +122,11 @@ class OutboxStore:
 
 
 def _release(now: datetime) -> Update:
+    here, settled = literal(now, messages.c.next_at.type), messages.c.next_at
+    latest = here + messages.c.settle  # more is left of `settle` only where the clock has been set back since
     return _held().values(
         state=MessageState.QUEUED,
-        next_at=case(  # what is left of `settle`
-            (messages.c.next_at > now, messages.c.next_at), else_=literal(now, messages.c.next_at.type)
-        ),
+        next_at=case((settled > latest, latest), (settled > now, settled), else_=here),
         state_at=now,
         valid_until=bindparam("b_valid_until"),
     )
