@@ -260,8 +260,8 @@ class _Watch:
                     self.faults.setdefault(str(id_), set()).add((str(code), str(said)))
 
     def gaps(self) -> list[timedelta]:
-        """The times between good reads of the agencies that are well."""
-        return [b - a for reads in self._reads.values() for a, b in pairwise(sorted(map(instant, reads)))]
+        """The times between good reads of the agencies that are well, once the others' baselines are taken."""
+        return [b - a for reads in self._reads.values() for a, b in pairwise(sorted(map(instant, reads))[1:])]
 
 
 def obeying_file_modes(make: Callable[[], _T]) -> _T:
