@@ -54,7 +54,9 @@ class Office(Installed):
 
     def spooled(self) -> list[dict[str, str]]:
         files = sorted((self.folder / "spool").glob("*.jsonl"))
-        return [json.loads(line) for file in files for line in file.read_text("utf-8").splitlines()]
+        # the last line may be in the making
+        whole = [file.read_text("utf-8").rpartition("\n")[0] for file in files]
+        return [json.loads(line) for text in whole for line in text.splitlines()]
 
     def codes(self) -> list[str]:
         return [message["dossier_code"] for message in self.spooled()]
