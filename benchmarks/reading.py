@@ -1,6 +1,6 @@
 """What a poll costs, beside the bare driver reading and discarding the same rows in the same run.
 
-    python -m benchmarks.reading [--rows 1000000] [--rounds 5] [--databases postgresql sqlite] [--peer]
+    python -m benchmarks.reading [--rows 1000000] [--rounds 5] [--databases postgresql sqlite]
     python -m benchmarks.reading many [--agencies 200] [--dossiers 20000] [--minutes 5]
 
 The bare read is psycopg2's server-side cursor (sqlite3's cursor) over all ten columns of the view, ten thousand rows at
@@ -10,9 +10,9 @@ does, `fresh` in a new process for each poll, as `run --once` does (the interpre
 Changed dossiers are closed, or taken up again, spread evenly over the view, and have no notice, so that only reading,
 comparing and the committed transitions are measured. Both sides take turns; medians; peak memory is the kernel's.
 
-``--peer`` adds dlt (sql_database with connectorx, merged into DuckDB), if it can be imported. `many` runs the daemon on
-so many agencies of one server and tells how late polls were, its processor time and its memory. Not covered: a network
-in between, views over joins, an agency's server that has other work to do.
+`many` runs the daemon on so many agencies of one server and tells how late polls were, its processor time and its
+memory. Not covered: other programs for the same end, a network in between, views over joins, an agency's server that
+has other work to do.
 """
 
 from __future__ import annotations
@@ -281,34 +281,6 @@ def _seconds(call: Any) -> float:
     return time.perf_counter() - begun
 
 
-# a peer
-
-
-def peer_rounds(database: Postgres, rows: int, rounds: int, folder: Path) -> dict[str, Any]:
-    """The same view kept in step by dlt; its first load is not counted."""
-    program = Path(__file__).with_name("peer_dlt.py")
-    every = 100
-    seconds, peaks = [], []
-    for turn in range(rounds + 1):
-        if turn:
-            database.change(every, 2 * rounds + turn)
-        told = json.loads(
-            subprocess.run(
-                [sys.executable, str(program), database.url, str(folder / "dlt")],
-                capture_output=True, text=True, check=True,
-            ).stdout.splitlines()[-1]
-        )  # fmt: skip
-        if turn:
-            seconds.append(told["seconds"])
-            peaks.append(told["peak_mb"])
-    return {
-        "peer": "dlt",
-        "changed": rows // every,
-        "seconds": round(statistics.median(seconds), 2),
-        "peak_mb": round(max(peaks)),
-    }
-
-
 # many agencies
 
 
@@ -369,10 +341,9 @@ def _peak_mb(pid: int) -> int:
 # the command
 
 
-def one(rows: int, rounds: int, databases: Sequence[str], *, peer: bool) -> dict[str, Any]:
+def one(rows: int, rounds: int, databases: Sequence[str]) -> dict[str, Any]:
     """One large agency, every way of reading it."""
     lines: list[dict[str, Any]] = []
-    peers: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="smsd-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -380,8 +351,6 @@ def one(rows: int, rounds: int, databases: Sequence[str], *, peer: bool) -> dict
             database = {"postgresql": Postgres, "sqlite": Sqlite}[kind](folder, rows)
             for read_kind in KINDS[kind]:
                 lines += [series.report() for series in measure(database, read_kind, rows, rounds, folder)]
-            if peer and isinstance(database, Postgres):
-                peers.append(peer_rounds(database, rows, rounds, folder))
             database.close()
     print(f"{rows:,} rows, medians of {rounds}; bare read = 1")
     print(
@@ -392,11 +361,7 @@ def one(rows: int, rounds: int, databases: Sequence[str], *, peer: bool) -> dict
             f"{line['database']:<11} {line['kind']:<12} {line['process']:<9} {line['changed']:>9,} "
             f"{line['seconds']:>9.3f} {line['bare_seconds']:>7.2f} {line['ratio']:>7.3f} {line['peak_mb']:>5}"
         )
-    for told in peers:
-        print(
-            f"{told['peer']:<34} {told['changed']:>9,} {told['seconds']:>9.3f} {'':>15} {told['peak_mb']:>5}"
-        )
-    return {"rows": rows, "rounds": rounds, "lines": lines, "peers": peers}
+    return {"rows": rows, "rounds": rounds, "lines": lines}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -410,7 +375,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--databases", nargs="+", choices=tuple(KINDS), default=list(KINDS))
-    parser.add_argument("--peer", action="store_true")
     parser.add_argument("--agencies", type=int, default=200)
     parser.add_argument("--dossiers", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=5.0)
@@ -419,7 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result = many(options.agencies, options.dossiers, options.minutes)
         print("\n".join(f"{name:<22} {value}" for name, value in result.items()))
     else:
-        result = one(options.rows, options.rounds, options.databases, peer=options.peer)
+        result = one(options.rows, options.rounds, options.databases)
     print(json.dumps(result))
 
 

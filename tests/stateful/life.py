@@ -37,7 +37,7 @@ class Life:
         self.tally = tally
         self._quiet = ExitStack()
         self._logs = self._quiet.enter_context(structlog.testing.capture_logs())
-        self._folder = Path(tempfile.mkdtemp(dir=_fast_folder()))
+        self._folder = Path(tempfile.mkdtemp(prefix="smsd-any-order-", dir=_fast_folder()))
         self.fuse = Fuse()
         self.network = Network(repeats_safely, self.fuse)
         configured = {LARGE: Settings(), SMALL: Settings(skip_same_day=True)}

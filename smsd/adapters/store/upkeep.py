@@ -89,7 +89,7 @@ class UpkeepStore:
         queries = (
             delete(messages).where(old),
             delete(transitions).where(transitions.c.at < before),
-            delete(dossiers).where(dossiers.c.gone_at < before),
+            delete(dossiers).where(dossiers.c.gone_at < before, ~_has_messages),
             delete(findings).where(findings.c.at < before),
             delete(inquiries).where(inquiries.c.at < before),
             delete(day_counts).where(day_counts.c.day < day),
@@ -99,6 +99,12 @@ class UpkeepStore:
         with self._database.writing() as connection:
             removed = _forget_events(connection, old, before, now)
             return removed + sum(connection.execute(query).rowcount for query in queries)
+
+
+_has_messages = exists().where(
+    messages.c.agency == dossiers.c.agency, messages.c.dossier_code == dossiers.c.code
+)
+"""A dossier forgotten before its messages would count its entries anew, and meet theirs, if it came back."""
 
 
 def _forget_events(connection: Connection, old: ColumnElement[bool], before: datetime, now: datetime) -> int:
