@@ -188,9 +188,7 @@ class Daemon:
         running = self._current()
         try:
             if self._may_work():
-                if (
-                    not running.is_started()
-                ):  # the clock was not to be believed, or the store failed just then
+                if not running.is_started():  # the clock was in doubt, or the store failed just then
                     running.start()
                 running.system.poller.tick()
             ticks.run()

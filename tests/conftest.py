@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.builders import FixedClock
 from tests.support.postgres import PostgresServer
@@ -35,6 +37,17 @@ def pg_database(postgres: PostgresServer) -> Iterator[str]:
 def clock() -> FixedClock:
     """A clock that stands still until a test moves it."""
     return FixedClock()
+
+
+@pytest.fixture
+def logging_put_back() -> Iterator[None]:
+    """Commands configure logging for their own process; here it is put back after them."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

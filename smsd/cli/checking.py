@@ -264,8 +264,11 @@ def _reading(reader: AgencyReader, plan: AgencyPlan) -> Iterator[CheckResult]:
         elif rule.kind is ReadKind.FINGERPRINT:
             sums = look.sums() if isinstance(look, SummingLook) else None
             if sums is None:
-                hint = "leave `read` out, or name a column of dates in `changed_by`"
-                yield CheckResult("reading", "warning", f"the database has no functions for it: {full}", hint)
+                hint = "leave `read` out" + (
+                    "" if rule.changed_by else ", or name a column of dates in `changed_by`"
+                )
+                said = f"this database cannot make fingerprints: {full}"
+                yield CheckResult("reading", "warning", said, hint)
             else:
                 yield CheckResult("reading", "ok", f"{sums.total} rows by the database's own fingerprints")
 

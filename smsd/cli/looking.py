@@ -115,7 +115,10 @@ def _show_status(session: Session, document: dict[str, Any]) -> None:
     )
     session.print_table(
         ("agency", "mode", "last good read", "#lag", "#rows", "#read", "#bad", "state", "queue"),
-        [_agency_cells(session, agency) for agency in document["agencies"]],
+        [
+            _agency_cells(session, agency, wrong_file=agency["id"] in document["problems"])
+            for agency in document["agencies"]
+        ],
     )
     for agency in document["agencies"]:
         if agency["error"]:
@@ -151,7 +154,7 @@ def _queue_in_words(queue: dict[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(queue.items()))
 
 
-def _agency_cells(session: Session, agency: dict[str, Any]) -> tuple[object, ...]:
+def _agency_cells(session: Session, agency: dict[str, Any], *, wrong_file: bool) -> tuple[object, ...]:
     lag = agency["lag_seconds"]
     return (
         agency["id"],
@@ -161,7 +164,7 @@ def _agency_cells(session: Session, agency: dict[str, Any]) -> tuple[object, ...
         agency["rows"] if agency["rows"] is not None else "–",
         _read_in_words(agency),
         agency["bad_rows"] or "",
-        _state_in_words(agency),
+        "wrong file" if wrong_file else _state_in_words(agency),
         _queue_in_words(agency["queue"]),
     )
 

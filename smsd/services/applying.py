@@ -229,17 +229,7 @@ class Application:
             self._maker.supersede(untrue)
 
     def _apply_absence(self) -> None:
-        if self._snapshot.kind is ReadKind.FULL:
-            absent = self._tx.codes_of(self._known.unseen())
-            back = self._tx.missing() - absent.keys()
-        elif (
-            self._snapshot.kind is ReadKind.FINGERPRINT
-        ):  # nothing left its place but what was missing already
-            back = self._snapshot.back
-            missing = self._tx.tracked(sorted(self._tx.missing() - back))
-            absent = {code: (tracked.missing_reads, digest) for code, (tracked, digest) in missing.items()}
-        else:
-            absent, back = {}, self._snapshot.back
+        absent, back = self._absent()
         self.done.absent = len(absent)
         self._tx.set_missing(list(back), 0)
         leaving = {
@@ -250,6 +240,18 @@ class Application:
         self._tx.set_missing([code for code in absent if code not in leaving], 1)
         self._let_go(sorted(leaving))
         self.forgotten.extend(leaving.values())
+
+    def _absent(self) -> tuple[dict[str, tuple[int, int]], set[str]]:
+        """Codes that are not there, each with how many reads have lacked it and its digest; and those back again."""
+        if self._snapshot.kind is ReadKind.FULL:
+            absent = self._tx.codes_of(self._known.unseen())
+            return absent, self._tx.missing() - absent.keys()
+        back = self._snapshot.back
+        if self._snapshot.kind is ReadKind.CHANGED_BY:  # which says nothing of those it does not name
+            return {}, back
+        # by fingerprints nothing has left but what was missing already: else the read would have become a full one
+        missing = self._tx.tracked(sorted(self._tx.missing() - back))
+        return {code: (tracked.missing_reads, digest) for code, (tracked, digest) in missing.items()}, back
 
     def _let_go(self, leaving: list[str]) -> None:
         """Dossiers that have left the view, with their messages that were not handed over."""

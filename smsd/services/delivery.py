@@ -255,9 +255,8 @@ class Delivery:
 
     def _change_for(self, message: Message, outcome: Outcome, now: datetime) -> Change:
         after = after_outcome(outcome.verdict)
-        wait = timedelta(
-            0
-        )  # beside other gateways the link alone rests: one of them may have the message meanwhile
+        # beside other gateways the link alone rests: one of them may have the message meanwhile
+        wait = timedelta(0)
         if outcome.verdict is Verdict.RETRY and not self._beside:
             wait = backoff(message.attempts, FIRST_GATEWAY_WAIT, LONGEST_GATEWAY_WAIT)
         reference = clean_text(outcome.reference)[:_LONGEST_REFERENCE] if outcome.reference else None

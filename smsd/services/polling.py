@@ -12,11 +12,11 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
-from smsd.core.clock import Clock, day_bounds, local_day
+from smsd.core.clock import Clock, local_day
 from smsd.core.diff import Doubt
 from smsd.core.errors import AgencyError, SmsdError
 from smsd.core.outbox import LONGEST_READ_WAIT, backoff
@@ -270,8 +270,7 @@ class Poller:
             record,
             started_at,
             full=orders.accept or needs_baseline(record, orders),
-            tells_absence=orders.apology_day is not None,
-            owed=self._owed(plan.policy, orders.apology_day),
+            apology_day=orders.apology_day,
             on_block=(lambda: job.goes_on(self._monotonic())) if job is not None else (lambda: None),
         )
         with self._reads.read(reader, occasion) as snapshot:
@@ -292,13 +291,6 @@ class Poller:
             self._reads.applied(agency, snapshot, application.forgotten, application.learnt)
         self._succeeded(plan, applied, started_at)
         return applied
-
-    def _owed(self, policy: AgencyPolicy, apology_day: date | None) -> list[str]:
-        """The codes of dossiers that the 17:30 pass of a day may be about, as far as they are known."""
-        if apology_day is None:
-            return []
-        start, end = day_bounds(apology_day + timedelta(days=1), policy.zone)
-        return self._store.codes_due(policy.id, start, end)
 
     def _succeeded(self, plan: AgencyPlan, applied: Applied, started_at: datetime) -> None:
         agency = plan.policy.id

@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta, tzinfo
 
 import structlog
 
+from smsd.core.clock import day_bounds
 from smsd.core.policy import AgencyPolicy, ReadKind
 from smsd.core.rows import parse_instant, text_of
 from smsd.services.ports import AgencyLook, AgencyReader, AgencyRecord, SummingLook
@@ -49,10 +50,8 @@ class Occasion:
     started_at: datetime
     full: bool = False
     """Everything has to be looked at: a baseline, or an operator's order."""
-    tells_absence: bool = False
-    """It has to say of every dossier whether it is there: the 17:30 pass rides on it."""
-    owed: Collection[str] = ()
-    """Codes whose rows are wanted whole, changed or not: the 17:30 pass judges them by all they say at this moment."""
+    apology_day: date | None = None
+    """The 17:30 pass of this day rides on the read: it needs to know which dossiers are there, and all they say now."""
     on_block: Callable[[], None] = lambda: None
     """Called with every block; what it raises ends the read."""
 
@@ -108,12 +107,22 @@ class Reading:
         """Read, by the cheapest way that is sure enough now. The snapshot has to be closed."""
         snapshot = self._read()
         try:
-            if self._occasion.owed:
-                self._look.of_codes(list(self._occasion.owed), snapshot.refresh)
+            if self._occasion.apology_day is not None:
+                self._refresh(snapshot, self._occasion.apology_day)
         except BaseException:
             snapshot.close()
             raise
         return snapshot
+
+    def _refresh(self, snapshot: Snapshot, apology_day: date) -> None:
+        """Ask for the whole rows of the dossiers that the pass may be about, changed or not."""
+
+        def take(block: RowBlock) -> None:
+            self._occasion.on_block()
+            snapshot.refresh(block)
+
+        due = day_bounds(apology_day + timedelta(days=1), self._occasion.policy.zone)
+        self._look.of_codes(self._store.codes_due(self._agency, *due), take)
 
     def _read(self) -> Snapshot:
         kind = self._kind()
@@ -122,7 +131,7 @@ class Reading:
         snapshot = self._some(kind)
         if snapshot is None:
             return self._swept(kind, None)
-        if not self._sweep_is_due() and (snapshot.tells_absence or not self._occasion.tells_absence):
+        if not self._sweep_is_due() and (snapshot.tells_absence or self._occasion.apology_day is None):
             return snapshot
         with snapshot:
             return self._swept(kind, _codes_in(snapshot))
@@ -270,7 +279,11 @@ class Reading:
         try:
             newest = instant_of_change(raw, self._occasion.policy.zone)
         except ValueError:
-            log.warning("changed_by_is_no_date", agency=self._agency, column=self._rule.changed_by)
+            record = self._occasion.record
+            if (
+                record is None or record.read_kind == ReadKind.CHANGED_BY
+            ):  # once; `smsd check` says it any time
+                log.warning("changed_by_is_no_date", agency=self._agency, column=self._rule.changed_by)
             return None
         return min(newest, self._occasion.started_at) if newest is not None else None
 

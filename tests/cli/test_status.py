@@ -65,6 +65,14 @@ def test_an_agency_whose_file_is_wrong_is_listed_with_every_mistake(baselined: O
     assert len(problems["so-xay-dung"]) >= 3
 
 
+def test_an_agency_that_was_read_and_whose_file_is_wrong_now_is_not_called_good(baselined: Office) -> None:
+    file = baselined.folder / "agencies" / "nha-trang.yaml"
+    file.write_text(file.read_text("utf-8") + "\nbogus: 1\n", "utf-8")
+    [row] = [line for line in baselined.smsd("status").out.splitlines() if line.startswith("nha-trang ")]
+    assert "wrong file" in row
+    assert "good" not in row
+
+
 def test_a_running_daemon_is_told_from_one_that_hangs_and_from_one_that_is_gone(baselined: Office) -> None:
     database = Database(f"sqlite:///{baselined.folder / 'smsd.db'}")
     journal = Journal(database)

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from smsd.services.ports import AgencyReader
+from tests.contract.agencyrig import Rig, open_fake, open_real
+from tests.support.agencyviews import PostgresAgency, SqliteAgency
+from tests.support.fakereader import FakeAgency
 
 
 @pytest.fixture
@@ -15,3 +22,27 @@ def silent_port() -> Iterator[int]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield int(listener.getsockname()[1])
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "fake"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """An agency of each kind; its readers are closed after the test."""
+    opened: list[AgencyReader] = []
+    agency: Any
+    make: Callable[..., AgencyReader]
+    if request.param == "fake":
+        agency, make = FakeAgency(), open_fake
+    elif request.param == "sqlite":
+        agency, make = SqliteAgency(tmp_path / "100% của ai? #1.db"), open_real
+    else:
+        agency = PostgresAgency(request.getfixturevalue("postgres"), request.getfixturevalue("pg_database"))
+        make = open_real
+
+    def opening(**changes: Any) -> AgencyReader:
+        opened.append(make(agency, **changes))
+        return opened[-1]
+
+    yield Rig(request.param, agency, opening)
+    for reader in opened:
+        reader.close()
+    agency.close()

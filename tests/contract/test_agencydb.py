@@ -4,84 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.core.errors import AGENCY_FAULTS, AgencyError
 from smsd.core.rows import VIEW_COLUMNS, parse_instant
 from smsd.services.ports import AgencyReader, RawRow
-from tests.support.agencyviews import COLUMNS, AgencyDatabase, PostgresAgency, SqliteAgency
+from tests.contract.agencyrig import SOON, Rig, a_row
+from tests.support.agencyviews import COLUMNS
 from tests.support.builders import ZONE, local
-from tests.support.fakereader import FakeAgency, FakeReader
 from tests.support.postgres import wait_until
-
-SOON = 5.0
-"""Seconds: far more than an interrupted read needs, far less than the view hangs."""
-
-
-@dataclass
-class Rig:
-    """One kind of agency, and how its view is opened."""
-
-    kind: str
-    agency: Any
-    open: Callable[..., AgencyReader]
-
-
-def _open(agency: AgencyDatabase, **changes: Any) -> AgencyReader:
-    names = {"url": agency.url, "view": agency.view, "timeout": timedelta(seconds=30)} | changes
-    return open_reader(AgencySource(agency="nha-trang", **names))
-
-
-def _open_fake(agency: FakeAgency, **changes: Any) -> AgencyReader:
-    changes.setdefault("timeout", timedelta(seconds=30))
-    return FakeReader(agency, filters=changes.pop("filter", {}), **changes)
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "fake"])
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    opened: list[AgencyReader] = []
-    agency: Any
-    make: Callable[..., AgencyReader]
-    if request.param == "fake":
-        agency, make = FakeAgency(), _open_fake
-    elif request.param == "sqlite":
-        agency, make = SqliteAgency(tmp_path / "100% của ai? #1.db"), _open
-    else:
-        agency = PostgresAgency(request.getfixturevalue("postgres"), request.getfixturevalue("pg_database"))
-        make = _open
-
-    def opening(**changes: Any) -> AgencyReader:
-        reader = make(agency, **changes)
-        opened.append(reader)
-        return reader
-
-    yield Rig(request.param, agency, opening)
-    for reader in opened:
-        reader.close()
-    agency.close()
-
-
-def a_row(number: int = 1, **changes: object) -> dict[str, object]:
-    row: dict[str, object] = {
-        "dossier_code": f"H32.12-260803-{number:04d}",
-        "phone": "0905 123 456",
-        "step": "Thẩm định",
-        "status": "Đang xử lý",
-        "procedure_code": "1.001",
-        "procedure_name": "Đăng ký khai sinh",
-        "received_at": "2026-07-29 08:15:00",
-        "due_at": "2026-08-05 17:00:00",
-        "resolved_at": None,
-        "updated_at": "2026-08-01 10:00:00",
-    }
-    return row | changes
 
 
 def everything(reader: AgencyReader, columns: tuple[str, ...] = VIEW_COLUMNS) -> list[RawRow]:

@@ -6,92 +6,29 @@ import threading
 import time
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
 
-from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.core.errors import AgencyError
 from smsd.core.rows import VIEW_COLUMNS, parse_instant, text_of
 from smsd.services.ports import AgencyLook, AgencyReader, RawRow
 from smsd.services.rowblocks import BUCKETS, DECIDING, REST, BucketSums, RowBlock, Take
-from tests.support.agencyviews import COLUMNS, AgencyDatabase, PostgresAgency, SqliteAgency
+from tests.contract.agencyrig import SOON, Rig, a_row
+from tests.support.agencyviews import COLUMNS
 from tests.support.builders import ZONE
-from tests.support.fakereader import FakeAgency
 from tests.support.postgres import wait_until
-from tests.support.summingreader import SummingReader
 
-SOON = 5.0
-"""Seconds: far more than an interrupted read needs, far less than the view hangs."""
 LONG_AGO = "2000-01-01 00:00:00"
-
-
-@dataclass
-class Rig:
-    """One kind of agency, and how its view is opened."""
-
-    kind: str
-    agency: Any
-    open: Callable[..., AgencyReader]
-
-
-def _open(agency: AgencyDatabase, **changes: Any) -> AgencyReader:
-    names = {"url": agency.url, "view": agency.view, "timeout": timedelta(seconds=30)} | changes
-    return open_reader(AgencySource(agency="nha-trang", **names))
-
-
-def _open_fake(agency: FakeAgency, **changes: Any) -> AgencyReader:
-    return SummingReader(agency, filters=changes.pop("filter", {}), **changes)
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "fake"])
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    opened: list[AgencyReader] = []
-    agency: Any
-    make: Callable[..., AgencyReader]
-    if request.param == "fake":
-        agency, make = FakeAgency(), _open_fake
-    elif request.param == "sqlite":
-        agency, make = SqliteAgency(tmp_path / "agency.db"), _open
-    else:
-        agency = PostgresAgency(request.getfixturevalue("postgres"), request.getfixturevalue("pg_database"))
-        make = _open
-
-    def opening(**changes: Any) -> AgencyReader:
-        opened.append(make(agency, **changes))
-        return opened[-1]
-
-    yield Rig(request.param, agency, opening)
-    for reader in opened:
-        reader.close()
-    agency.close()
 
 
 summing = pytest.mark.parametrize("rig", ["postgresql", "fake"], indirect=True)
 on_servers = pytest.mark.parametrize("rig", ["sqlite", "postgresql"], indirect=True)
 on_postgresql = pytest.mark.parametrize("rig", ["postgresql"], indirect=True)
-
-
-def a_row(number: int = 1, **changes: object) -> dict[str, object]:
-    row: dict[str, object] = {
-        "dossier_code": f"H32.12-260803-{number:04d}",
-        "phone": "0905 123 456",
-        "step": "Thẩm định",
-        "status": "Đang xử lý",
-        "procedure_code": "1.001",
-        "procedure_name": "Đăng ký khai sinh",
-        "received_at": "2026-07-29 08:15:00",
-        "due_at": "2026-08-05 17:00:00",
-        "resolved_at": None,
-        "updated_at": "2026-08-01 10:00:00",
-    }
-    return row | changes
 
 
 @dataclass

@@ -10,18 +10,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 
-from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.core.errors import AgencyError
-from smsd.services.ports import AgencyReader, RawRow, SummingLook
+from smsd.services.ports import RawRow, SummingLook
 from smsd.services.rowblocks import BUCKETS, DECIDING, RowBlock
-from tests.contract.test_agencydb_sqlserver import URL, VIEW, a_driver
+from tests.contract.test_agencydb_sqlserver import Responder
 from tests.support.agencyviews import COLUMNS
 from tests.support.postgres import wait_until
-from tests.support.tdsserver import Answer, Refusal, Rows, Silence, TdsServer
+from tests.support.tdsserver import Answer, Refusal, Rows, Silence
 
 ROWS = [(f"H{n}", "0905 123 456", "Thẩm định", None, "1", "x", None, None, None) for n in range(3)]
 NINE = [(name, "text") for name in COLUMNS[:9]]
@@ -29,14 +27,13 @@ SUMMED = [(name, "number") for name in "bnhl"]
 HANOI = timezone(timedelta(hours=7))
 
 
-class Agency:
+class Agency(Responder):
     """A responder for a view; ``answer`` is what follows everything but the question for its columns."""
 
     def __init__(self) -> None:
         self.answer: Answer = Rows(NINE, ROWS)
         self.columns: tuple[str, ...] = (*COLUMNS, "MaCoQuan")
-        self.server = TdsServer(self._answer)
-        self._readers: list[AgencyReader] = []
+        super().__init__(self._answer)
 
     def _answer(self, statement: str) -> Answer:
         return Rows([(name, "text") for name in self.columns]) if "1 = 0" in statement else self.answer
@@ -44,17 +41,6 @@ class Agency:
     @property
     def said(self) -> str:
         return self.server.said[-1]
-
-    def reader(self, **changes: Any) -> AgencyReader:
-        url = URL.format(host=f"127.0.0.1:{self.server.port}", driver=a_driver())
-        names = {"timeout": timedelta(seconds=20)} | changes
-        self._readers.append(open_reader(AgencySource("nha-trang", url, VIEW, **names)))
-        return self._readers[-1]
-
-    def close(self) -> None:
-        for reader in self._readers:
-            reader.close()
-        self.server.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -50,26 +50,18 @@ def fault_of(url: str, seconds: float = 10) -> AgencyError:
     return error
 
 
-class Agency:
-    """A server whose view has the contract's columns (``Mã`` for the code) and gives what ``answer`` says."""
+class Responder:
+    """A server of the suite's own, and readers of it."""
 
-    def __init__(self, answer: Answer, columns: tuple[str, ...] = ("Mã", *COLUMNS[1:], "MaCoQuan")) -> None:
-        self.server = TdsServer(self._answer)
-        self.answer_ = answer
-        self.columns = columns
-        self.rights: Answer = Rows([(name, "number") for name in "abcd"], [(0, 0, 0, 0)])
+    columns_named: Mapping[str, str] = {}
+
+    def __init__(self, answer: Callable[[str], Answer]) -> None:
+        self.server = TdsServer(answer)
         self._readers: list[AgencyReader] = []
-
-    def _answer(self, statement: str) -> Answer:
-        if "HAS_PERMS_BY_NAME" in statement:
-            return self.rights
-        if "1 = 0" in statement:
-            return Rows([(name, "datetime" if name.endswith("_at") else "text") for name in self.columns])
-        return self.answer_
 
     def reader(self, **changes: Any) -> AgencyReader:
         url = URL.format(host=f"127.0.0.1:{self.server.port}", driver=a_driver())
-        names = {"columns": {"dossier_code": "mã"}, "timeout": timedelta(seconds=20)} | changes
+        names = {"columns": self.columns_named, "timeout": timedelta(seconds=20)} | changes
         self._readers.append(open_reader(AgencySource("nha-trang", url, VIEW, **names)))
         return self._readers[-1]
 
@@ -77,6 +69,25 @@ class Agency:
         for reader in self._readers:
             reader.close()
         self.server.close()
+
+
+class Agency(Responder):
+    """A server whose view has the contract's columns (``Mã`` for the code) and gives what ``answer`` says."""
+
+    columns_named: Mapping[str, str] = {"dossier_code": "mã"}
+
+    def __init__(self, answer: Answer, columns: tuple[str, ...] = ("Mã", *COLUMNS[1:], "MaCoQuan")) -> None:
+        super().__init__(self._answer)
+        self.answer_ = answer
+        self.columns = columns
+        self.rights: Answer = Rows([(name, "number") for name in "abcd"], [(0, 0, 0, 0)])
+
+    def _answer(self, statement: str) -> Answer:
+        if "HAS_PERMS_BY_NAME" in statement:
+            return self.rights
+        if "1 = 0" in statement:
+            return Rows([(name, "datetime" if name.endswith("_at") else "text") for name in self.columns])
+        return self.answer_
 
 
 @pytest.fixture

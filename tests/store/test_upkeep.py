@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, insert, select
 
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.journal import Journal
@@ -15,6 +15,7 @@ from smsd.adapters.store.lookups import LookupStore
 from smsd.adapters.store.outbox import OutboxStore
 from smsd.adapters.store.reports import record_findings
 from smsd.adapters.store.schema import (
+    audit_heads,
     dossiers,
     findings,
     inquiries,
@@ -117,6 +118,41 @@ def test_old_records_go_and_what_is_open_or_in_a_view_stays(database: Database, 
         (False, "checkpoint"),
     ]
     assert count(database, transitions) == 1
+
+
+def test_a_dossier_that_left_is_known_as_long_as_a_message_of_it_is(
+    database: Database, upkeep: UpkeepStore
+) -> None:
+    keep_agency(database)
+    for code in ("told", "untold"):
+        keep_dossier(database, code)
+    columns = {"final_at": NOW}
+    keep_message(database, "told", state=MessageState.DELIVERED, made_at=NOW - 2 * DAY, columns=columns)
+    with SnapshotStore(database).transaction(AGENCY) as tx:
+        tx.set_gone(["told", "untold"], 2, NOW - DAY)
+    upkeep.forget(NOW, NOW)
+    assert set(phones(database)) == {"told"}  # back in the view, its next entry is not the first again
+    upkeep.forget(NOW + DAY, NOW + DAY)
+    assert phones(database) == {}
+
+
+def test_a_printed_head_whose_event_was_removed_by_hand_is_not_forgotten(
+    database: Database, upkeep: UpkeepStore
+) -> None:
+    keep_agency(database)
+    ended(database, "old", NOW - INSTANT)
+    by_hand = keep_message(database, "new")
+    with database.writing() as connection:
+        [old, new] = connection.execute(select(message_events.c.id, message_events.c.hash)).all()
+        heads = [
+            {"day": NOW.date() - n * DAY, "event_id": one.id, "hash": one.hash}
+            for n, one in enumerate([old, new])
+        ]
+        connection.execute(insert(audit_heads), heads)
+        connection.execute(delete(message_events).where(message_events.c.message_id == by_hand))
+    upkeep.forget(NOW, NOW)
+    with database.reading() as connection:
+        assert list(connection.execute(select(audit_heads.c.event_id)).scalars()) == [new.id]
 
 
 def test_days_runs_findings_alarms_and_inquiries_go_by_their_own_time(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import socket
@@ -20,7 +19,6 @@ from urllib.request import Request, urlopen
 from zoneinfo import ZoneInfo
 
 import pytest
-import structlog
 from click.testing import CliRunner
 
 from smsd.cli import main
@@ -211,14 +209,8 @@ class Day:
 
 
 @pytest.fixture(autouse=True)
-def _logging_put_back() -> Iterator[None]:
-    """Commands configure it for their own process."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+def _logging(logging_put_back: None) -> None:
+    """Around every test here."""
 
 
 @pytest.fixture

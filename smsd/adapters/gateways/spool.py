@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from smsd.adapters.folders import sync_folder
 from smsd.core.clock import local_day
 from smsd.core.model import Outcome, Verdict
 from smsd.core.phones import format_number
@@ -138,7 +139,7 @@ class SpoolGateway:
         if not self._directory.is_dir():
             self._directory.parent.mkdir(parents=True, exist_ok=True)
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            _sync_directory(self._directory.parent)
+            sync_folder(self._directory.parent)
 
     def _files(self) -> list[tuple[date, Path]]:
         """The spool's files with their days, oldest first; other files are none of ours."""
@@ -219,7 +220,7 @@ def _append(path: Path, lines: str) -> None:
             _write_all(descriptor, lines.encode("utf-8", "replace"))
             os.fsync(descriptor)
             if length == 0:
-                _sync_directory(path.parent)
+                sync_folder(path.parent)
         except OSError as error:
             _take_back(descriptor, length, error)
             raise
@@ -252,12 +253,3 @@ def _take_back(descriptor: int, length: int, fault: OSError) -> None:
         os.fsync(descriptor)
     except OSError:
         raise _PerhapsWrittenError(fault) from None
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the name of a new file survive a power failure."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from smsd.adapters.folders import sync_folder
 from smsd.adapters.reports.csvfile import csv_bytes
 from smsd.adapters.reports.page import page_html
 from smsd.adapters.reports.words import exceptions_header, reconciliation_header
@@ -40,7 +41,7 @@ class FolderReports:
             for stale in folder.glob("exceptions-*.csv"):
                 if stale.name not in contents:
                     stale.unlink()
-            _sync_folder(folder)
+            sync_folder(folder)
         return ReportPaths(
             folder=folder,
             reconciliation=folder / RECONCILIATION,
@@ -113,11 +114,3 @@ def _replace_file(path: Path, content: bytes) -> None:
         os.fchmod(file.fileno(), _FILE_MODE)
         os.fsync(file.fileno())
     partial.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Collection
 
-from smsd.services.snapshot import KnownDigests
-
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # its threads take memory, and nothing here multiplies matrices
-
 import numpy as np
+
+from smsd.services.snapshot import KnownDigests
 
 
 class ManyDigests(KnownDigests):
@@ -26,8 +21,7 @@ class ManyDigests(KnownDigests):
     def begin(self) -> None:
         """Nothing is crossed off."""
         super().begin()
-        if hasattr(self, "_numbers"):
-            self._marks = np.frombuffer(self._seen, np.bool_)
+        self._marks = np.frombuffer(self._seen, np.bool_)
 
     def fresh(self, digests: array[int]) -> list[int]:
         """Which rows of a block are not known, or were read already; the others are crossed off."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, RowMapping, select
@@ -94,6 +94,7 @@ CONTENT = ("agency", "dossier_code", "kind", "phone", "text", "segments")
 _CONTENT_COLUMNS = tuple(messages.c[name] for name in CONTENT)
 content_in = itemgetter(*CONTENT)
 """A message's content, from a row of `messages` by column."""
+_content_of = attrgetter(*CONTENT)
 AUDIT_HEAD = "audit_head"
 """The fact of the store that says where the chain ends: an event's id and its hash."""
 _EVENTS = BulkInsert(message_events, ("id", "message_id", "at", "state", "detail", "content", "hash"))
@@ -128,15 +129,7 @@ def record_events(
 
 def message_content(message: Message, salt: bytes | None) -> bytes:
     """The digest of what a message says and to whom."""
-    content = (
-        message.agency,
-        message.dossier_code,
-        message.kind,
-        message.phone,
-        message.text,
-        message.segments,
-    )
-    return content_digest(salt, content)
+    return content_digest(salt, _content_of(message))
 
 
 def contents_of(connection: Connection, ids: Sequence[str]) -> list[bytes]:

@@ -121,7 +121,7 @@ agencies = Table(
     Column("baseline_at", Instant),
     Column("baseline_wanted", Boolean, nullable=False, server_default=text("false")),
     Column("attempted_at", Instant),
-    Column("last_good_at", Instant),  # when the last good full read began
+    Column("last_good_at", Instant),  # when the last good read began
     Column("last_rows", Integer),
     Column("bad_rows", Integer, nullable=False, server_default=text("0")),
     Column("read_time", Duration),
@@ -152,9 +152,7 @@ dossiers = Table(
     Column("agency", Text, primary_key=True),
     Column("code", Text, primary_key=True),
     Column("code_folded", Text, nullable=False),
-    Column(
-        "digest", BigInteger, nullable=False
-    ),  # of the whole row as read; equal digest means nothing changed
+    Column("digest", BigInteger, nullable=False),  # of what decides in the row as read, see `rowblocks`
     Column("phone", Text),
     Column("step", Text, nullable=False),
     Column("status", Text),

@@ -32,7 +32,6 @@ from smsd.services.ports import AgencyRecord
 from smsd.services.rowblocks import BucketSums
 from smsd.services.snapshot import MANY_ROWS, KnownDigests
 
-_BLOCK = 2000
 _DIGESTS_AT_ONCE = 10_000
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -47,8 +47,6 @@ from smsd.services.ports import AgencyRecord, RunKey
 from smsd.services.rowblocks import BucketSums
 
 _BLOCK = 2000
-_DIGESTS_AT_ONCE = 10_000
-_V = TypeVar("_V")
 
 
 def missing_of(agency: str) -> Select[Any]:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import structlog
 
+from smsd.adapters.folders import sync_folder
 from smsd.core.errors import StoreError
 
 log = structlog.get_logger(__name__)
@@ -153,7 +154,7 @@ def copy_marked(source: Path, target: Path, at: datetime) -> None:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _copy(source, partial, at)
         partial.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except (OSError, sqlite3.Error) as error:
         _give_up(partial)
         cause = error.strerror or str(error) if isinstance(error, OSError) else str(error)
@@ -187,12 +188,3 @@ def _copy(source: Path, target: Path, at: datetime) -> None:
     finally:
         copy.close()
         original.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name survive a power failure."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

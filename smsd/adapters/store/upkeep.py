@@ -123,6 +123,8 @@ def _forget_events(connection: Connection, old: ColumnElement[bool], before: dat
     end = max([last, *(one.last_id for one in known)])
     stretches = merge(removed_before, _events_until(connection, end, gone, now))  # both by their first ids
     found = checkpoints_of(stretches)
+    with_their_events = audit_heads.c.event_id.in_(select(column.id).where(gone))
+    connection.execute(delete(audit_heads).where(with_their_events))
     removed = connection.execute(delete(message_events).where(gone)).rowcount
     connection.execute(delete(audit_checkpoints))
     rows = [
@@ -137,8 +139,6 @@ def _forget_events(connection: Connection, old: ColumnElement[bool], before: dat
         for one in found
     ]
     connection.execute(insert(audit_checkpoints), rows)
-    kept = exists().where(column.id == audit_heads.c.event_id)
-    connection.execute(delete(audit_heads).where(~kept))
     note_in_audit(connection, OwnEntry.CHECKPOINT, f"{removed} events removed; {attestation(found)}", now)
     return removed
 

@@ -115,13 +115,11 @@ def test_a_damaged_store_is_refused_at_the_start_and_touched_by_nobody(
     store.write_bytes(sound)
     assert office.once() == 0
     found = counted([message["dossier_code"] for message in office.spooled()], ["H1", "H2"])
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "the state store is damaged when smsd starts (header, pages overwritten, cut off, no database)",
         tried=len(damages),
-        lost=found.lost,
-        doubled=found.doubled,
         recovered="refused with exit status 1 and how to restore; a person puts the newest backup in its place",
     )
 
@@ -140,13 +138,11 @@ def test_garbage_in_the_place_of_the_log_costs_nothing(office: Office, reliabili
         assert office.once() == 0
     owed = [f"H{number}" for number in range(1, 2 + tried)]
     found = counted([message["dossier_code"] for message in office.spooled()], owed)
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "garbage in the place of the store's write-ahead log",
         tried=tried,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered="by itself at the start",
     )
 
@@ -162,13 +158,11 @@ def test_an_emptied_store_begins_with_a_baseline_and_sends_nothing_again(
     office.move("H3", READY)
     assert office.once() == 0
     found = counted([message["dossier_code"] for message in office.spooled()], ["H1", "H3"])
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "the state store is emptied",
         tried=1,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered="by itself: the first read only records",
     )
 
@@ -183,13 +177,11 @@ def test_a_store_that_may_not_be_written_is_refused_in_words(office: Office, rel
     office.move("H2", READY)
     assert office.once() == 0
     found = counted([message["dossier_code"] for message in office.spooled()], ["H1", "H2"])
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "the state store and its folder are read-only",
         tried=1,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered="refused with exit status 1 and what to look at; by itself once it may be written",
     )
 
@@ -206,13 +198,11 @@ def test_a_store_of_a_newer_smsd_is_left_alone(office: Office, reliability: Reco
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     assert office.once() == 0
     found = counted([message["dossier_code"] for message in office.spooled()], ["H1", "H2"])
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "the state store is of a newer smsd",
         tried=1,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered="refused with exit status 1; a person installs the newer smsd again",
     )
 
@@ -248,13 +238,11 @@ def test_damage_while_it_runs_ends_the_daemon_and_a_backup_takes_up_the_work(
         wait_until(lambda: len(office.codes()) >= len(owed))
         assert daemon.stop() == 0
     found = counted(office.codes(), owed)
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "the state store is damaged while smsd runs",
         tried=1,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered=f"smsd ends and tells within {noticed:.1f} s; a person puts the newest backup in its place",
     )
     office.close()
@@ -293,13 +281,11 @@ def take_away(folder: Path, what: str, reliability: Record) -> None:
         wait_until(lambda: len(office.codes()) >= len(owed))
         assert daemon.stop() == 0
     found = counted(office.codes(), owed)
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         f"the state store's file is {what} while smsd runs",
         tried=1,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered=f"{by_itself(noticed)}: smsd ends, systemd starts it again, the first read only records",
     )
     office.close()

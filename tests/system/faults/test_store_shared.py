@@ -63,17 +63,15 @@ def test_a_program_that_holds_the_store_is_waited_for_and_nothing_is_lost(
         took = seconds_until(lambda: len(office.codes()) == len(owed))
         assert daemon.stop() == 0
     found = counted(office.codes(), owed)
-    assert (found.lost, found.doubled) == (0, 0)
     assert ("locked" in told(office.folder.parent)) == (held > 40), (
         "told of when it lasts longer than it is waited for"
     )
     assert "Traceback" not in "".join(daemon.raw)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "another program holds the state store for longer than smsd waits for it",
         tried=1,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered=f"{by_itself(took)} of its release (held {held} s)",
     )
 
@@ -110,13 +108,11 @@ def test_a_second_smsd_is_refused_whatever_path_leads_to_the_store(
         assert daemon.process.wait(20) == 1
         wait_until(lambda: any("claim on the state store is lost" in line for line in daemon.raw))
     found = counted(office.codes(), owed)
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "a second smsd is started on the store, also under another path",
         tried=tried,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered="refused with exit status 1 and why; the first goes on",
     )
 
@@ -197,13 +193,11 @@ def test_a_first_start_that_is_killed_before_its_baseline_is_one_all_the_same(
     office.move("nha-trang-2", READY)
     assert office.once() == 0
     found = counted([message["dossier_code"] for message in office.spooled()], ["nha-trang-2"])
-    assert (found.lost, found.doubled) == (0, 0)
-    reliability.row(
+    found.keep(
+        reliability,
         STORE,
         "kill -9 between making the store's file and its first table",
         tried=1,
-        lost=found.lost,
-        doubled=found.doubled,
         recovered="by itself at the next start: the first read only records",
     )
     office.close()
