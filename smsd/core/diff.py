@@ -70,12 +70,10 @@ def observe(
         return Observation(
             Tracked(row, position, now, entry, done_since=done), Transition(None, position, now)
         )
-    seen = replace(
-        previous, dossier=row, missing_reads=0, done_since=_done(previous, position, ends_wait, now)
-    )
+    done = _done(previous, position, ends_wait, now)
     if position == previous.position:
-        return Observation(seen, None)
-    moved = replace(seen, position=position, entered_at=now, entry=previous.entry + 1)
+        return Observation(Tracked(row, position, previous.entered_at, previous.entry, done_since=done), None)
+    moved = Tracked(row, position, now, previous.entry + 1, done_since=done)
     return Observation(moved, Transition(previous.position, position, now))
 
 

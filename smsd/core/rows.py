@@ -34,6 +34,7 @@ RawRow = tuple[object, ...]
 _DAY = r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})"
 _TIME = r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(?:[.,]([0-9]+))?)?)?"
 _OFFSET = r"(?:([Zz])|([+-])([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2}))?)?)"
+_USUAL_LENGTH = len("2026-08-03 17:30:00")
 _INSTANT = re.compile(rf"{_DAY}(?:(?:[Tt]| +){_TIME}(?: *{_OFFSET})?)?")
 
 
@@ -68,6 +69,9 @@ def parse_instant(raw: object, zone: tzinfo) -> datetime | None:
 
 def _parse_text(text: str, zone: tzinfo) -> datetime:
     """The instant of ISO 8601 text; fractions finer than a microsecond are cut off, as databases do."""
+    usual = len(text) == _USUAL_LENGTH and text[4] == text[7] == "-" and text[13] == text[16] == ":"
+    if usual and text[10] in " T":  # nearly all are; several times faster
+        return _to_utc(datetime.fromisoformat(text), zone)
     match = _INSTANT.fullmatch(text)
     if match is None:
         raise ValueError("not an ISO 8601 date-time")

@@ -155,7 +155,7 @@ class Application:
         found_before = self._snapshot.found_before
         if found_before is not None:
             self.done.found_by_sweep += sum(1 for dossier, _ in good if dossier.code not in found_before)
-        self._tx.put([(observation.tracked, row_digest) for observation, row_digest in observed])
+        self._tx.put([(observation.tracked, row_digest) for observation, row_digest in observed], previous)
         self.learnt.extend(row_digest for _, row_digest in observed)
         replaced = (remembered[d.code] for d, _ in good if d.code in remembered)
         self.forgotten.extend(row_digest for tracked, row_digest in replaced if not tracked.gone)

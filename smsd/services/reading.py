@@ -329,11 +329,10 @@ class Reading:
         def take(block: RowBlock) -> None:
             self._occasion.on_block()
             looked_at.rows += len(block)
-            known = self._store.known_among(self._agency, block.digests)
-            for place, digest in enumerate(block.digests):
-                changed = digest not in known or not snapshot.known.cross_off(digest)
-                code = (text_of(block.code(place)) or "") if changed or missing else ""
-                if changed:
+            codes = [text_of(block.code(place)) or "" for place in range(len(block))]
+            known = self._store.digests_among(self._agency, codes)
+            for place, (code, digest) in enumerate(zip(codes, block.digests, strict=True)):
+                if known.get(code) != digest or not snapshot.known.cross_off(digest):
                     snapshot.add(block.row(place), digest)
                     looked_at.changed.append(code)
                 if code in missing:

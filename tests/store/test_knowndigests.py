@@ -119,18 +119,16 @@ def test_many_rows_are_kept_in_the_form_for_many(database: Database, monkeypatch
     assert many.unseen() == sorted(n * n - 7 for n in range(20))
 
 
-def test_digests_and_codes_are_looked_up_in_few_statements(database: Database) -> None:
+def test_digests_are_looked_up_by_codes(database: Database) -> None:
     store = a_store(database, {f"H{n}": n for n in range(1_201)} | {"gone": -5})
     a_store(database, {"H5000": 5_000}, "cam-ranh")
     with store.transaction(AGENCY) as tx:
         tx.set_gone(["gone"], 2, NOW)
 
-    assert store.known_among(AGENCY, [*range(1_190, 5_100), -5, LOW, HIGH]) == set(range(1_190, 1_201))
     codes = [f"H{n}" for n in range(1_190, 5_100)]
     assert store.digests_among(AGENCY, [*codes, "gone", "", "h1"]) == {
         f"H{n}": n for n in range(1_190, 1_201)
     }
-    assert store.known_among(AGENCY, []) == set()
     assert store.digests_among(AGENCY, []) == {}
 
 

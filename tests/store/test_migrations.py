@@ -8,14 +8,14 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text
+from sqlalchemy import Text, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from smsd.adapters.store.audit import AuditStore
 from smsd.adapters.store.engine import SCHEMA_REVISION, Database
 from smsd.adapters.store.migrations.run import alembic_config, upgrade
 from smsd.adapters.store.outbox import OutboxStore
-from smsd.adapters.store.schema import messages, metadata, to_micros
+from smsd.adapters.store.schema import dossiers, messages, metadata, to_micros
 from tests.store.drafts import keep_agency, keep_message, ready
 from tests.support.builders import NOW
 
@@ -71,6 +71,39 @@ def test_the_way_back_and_up_again_works_with_rows_in_the_tables(database: Datab
     assert tables(database) == {"alembic_version"}
     upgrade(database.engine)
     assert tables(database) == {*metadata.tables, "alembic_version"}
+
+
+def test_remembered_dossiers_are_the_same_after_the_table_was_laid_out_anew(url: str) -> None:
+    database = Database(url)
+    command.upgrade(alembic_config(database.engine), "0003")
+    everything = text("SELECT * FROM dossiers ORDER BY agency, code")
+    values = {
+        c.name: f"{c.name} ở" if isinstance(c.type, Text) else n for n, c in enumerate(dossiers.columns)
+    }
+    rows = [
+        values | {"agency": agency, "code": f"H{n}", "gone_at": None} for n in range(3) for agency in "ba"
+    ]
+    named = ", ".join(values)
+    with database.writing() as connection:
+        connection.execute(
+            text(f"INSERT INTO dossiers ({named}) VALUES ({', '.join(f':{name}' for name in values)})"), rows
+        )
+        before = connection.execute(everything).all()
+
+    for revision in ("0004", "0003", "0004"):
+        move = command.downgrade if revision == "0003" else command.upgrade
+        move(alembic_config(database.engine), revision)
+        with database.reading() as connection:
+            assert connection.execute(everything).all() == before
+    database.close()
+
+
+def test_in_sqlite_dossiers_lie_in_the_order_of_their_codes(database: Database) -> None:
+    if not database.is_sqlite:
+        return
+    with database.reading() as connection:
+        made_by = text("SELECT sql FROM sqlite_master WHERE name = 'dossiers'")
+        assert str(connection.execute(made_by).scalar()).rstrip().endswith("WITHOUT ROWID")
 
 
 def test_the_audit_of_an_older_store_is_chained_as_it_stands_and_goes_on(url: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from smsd.adapters.agencydb.database import Database
 from smsd.adapters.agencydb.digests import block_of
-from smsd.adapters.agencydb.query import Condition, ViewColumns, quoted_view, select
+from smsd.adapters.agencydb.query import Condition, Shown, ViewColumns, as_it_is, quoted_view, select
 from smsd.adapters.agencydb.source import AgencySource
 from smsd.adapters.agencydb.work import BLOCK_ROWS, Link, Work
 from smsd.services.ports import VIEW_COLUMNS
@@ -74,11 +74,15 @@ class SqlLook:
         self._ground.found.require((column,), all_needed=True)
         return self._syntax.name(self._ground.found.of(column) or column)
 
-    def select(self, columns: Sequence[str], condition: Condition | None) -> tuple[str, list[object]]:
+    def select(
+        self, columns: Sequence[str], condition: Condition | None, shown: Shown = as_it_is
+    ) -> tuple[str, list[object]]:
         """The statement that reads these columns of the agency's rows, and its values."""
         ground = self._ground
         filters = ground.source.filter
-        return select(columns, self._view, ground.found, filters, self._syntax, condition=condition)
+        return select(
+            columns, self._view, ground.found, filters, self._syntax, condition=condition, shown=shown
+        )
 
     def select_raw(self, expressions: str, ending: str = "") -> tuple[str, list[object]]:
         """The statement that asks expressions of the agency's rows, and its values."""

@@ -1,34 +1,26 @@
 """A look at a PostgreSQL view: rows by COPY, which costs a fifth of a cursor, and sums that the server computes.
 
-All of it is of one state: the transaction is REPEATABLE READ. The columns that decide stand first in every line, so
-that a line's beginning is the same text whether the rest was asked for or not.
+All of it is of one state: the transaction is REPEATABLE READ.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import re
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Generator, Sequence
+from typing import cast
 
-from smsd.adapters.agencydb.digests import digests_of
-from smsd.adapters.agencydb.look import SqlLook
+from smsd.adapters.agencydb.copyformat import END, ORDER, TIMESTAMP, TIMESTAMPTZ, Layout, without_header
+from smsd.adapters.agencydb.faults import READ_FAILED, fault
+from smsd.adapters.agencydb.look import Ground, SqlLook
 from smsd.adapters.agencydb.postgresql import PostgresLink
 from smsd.adapters.agencydb.query import Condition
-from smsd.services.ports import VIEW_COLUMNS, RawRow
-from smsd.services.rowblocks import BUCKETS, DECIDING, REST, BucketSums, RowBlock, Take
+from smsd.services.rowblocks import BUCKETS, DECIDING, BucketSums, Take
 
+_FIRST_ROWS, _MOST_ROWS = 1_000, 10_000
 _BLOCK_BYTES = 1 << 20
-_ORDER = (*DECIDING, *REST)
-_PLACES = tuple(_ORDER.index(column) for column in VIEW_COLUMNS)
-_NONE_OF_REST = [b"\\N"] * len(REST)
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _CODES_AT_ONCE = 20_000
 _SUMS_FROM = 140_000
 """The server version that knows bit_xor."""
-_TIMESTAMP, _TIMESTAMPTZ = 1114, 1184
 _FUNCTIONS = "SELECT to_regprocedure('hashtextextended(text,bigint)') IS NOT NULL AND " \
     "to_regprocedure('timestamp_hash_extended(timestamp,bigint)') IS NOT NULL"  # fmt: skip
 
@@ -37,6 +29,10 @@ class PostgresLook(SqlLook):
     """Answers with COPY."""
 
     of_one_state = True
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self._types: dict[str, int] | None = None
 
     @property
     def _link(self) -> PostgresLink:
@@ -66,7 +62,7 @@ class PostgresLook(SqlLook):
         with self.driver():
             if not link.ask(_FUNCTIONS, [])[1][0][0]:
                 return None
-            types = link.types(self.select_raw("*", " LIMIT 0"))
+            types = self._types_now()
             sql, values = self.select_raw(
                 f"{self._bucket()}, count(*), bit_xor({self._hash(types)})", " GROUP BY 1"
             )
@@ -95,9 +91,9 @@ class PostgresLook(SqlLook):
             if name is None:
                 continue
             quoted = self._syntax.name(name)
-            if types[name] == _TIMESTAMP:
+            if types[name] == TIMESTAMP:
                 hashed = f"timestamp_hash_extended(coalesce({quoted}, '-infinity'), {hashed})"
-            elif types[name] == _TIMESTAMPTZ:
+            elif types[name] == TIMESTAMPTZ:
                 hashed = (
                     f"timestamp_hash_extended(coalesce({quoted} AT TIME ZONE 'UTC', '-infinity'), {hashed})"
                 )
@@ -111,86 +107,82 @@ class PostgresLook(SqlLook):
         return f'coalesce({quoted}::text, {null}) COLLATE "C"'
 
     def _copy(self, condition: Condition | None, take: Take, *, whole: bool = True) -> None:
-        sql, values = self.select(_ORDER if whole else DECIDING, condition)
-        lines = _Lines(self._ground.work.go_on, take, whole)
+        layout = self._layout(ORDER if whole else DECIDING)
+        sql, values = self.select(layout.columns, condition, layout.shown)
+        rows = _Rows(self._ground.work.go_on, take, layout)
         try:
             with self.driver():
-                self._link.copy_out(sql, values, lines.buffer)
+                self._link.copy_out(sql, values, rows)
         except BaseException:
-            lines.forget()
-            if lines.error is not None:  # the caller's; what the driver says of it is not the cause
-                raise lines.error from None
+            if rows.error is not None:  # the caller's; what the driver says of it is not the cause
+                raise rows.error from None
             raise
+        rows.finish()
+
+    def _layout(self, columns: tuple[str, ...]) -> Layout:
+        with self.driver():
+            types = self._types_now()
+        found = self._ground.found
+        return Layout(
+            columns,
+            {column: types.get(found.of(column) or "", 0) for column in columns},
+            self._ground.database.place,
+        )
+
+    def _types_now(self) -> dict[str, int]:
+        """The types of the view's columns, asked once a look."""
+        if self._types is None:
+            self._types = self._link.types(self.select_raw("*", " LIMIT 0"))
+        return self._types
 
 
-class _Lines(io.RawIOBase):
-    """Takes what COPY writes, a million bytes at a time, and hands on whole lines."""
+class _Rows:
+    """Takes the rows that COPY writes, one after the other, and hands them on by the thousand."""
 
-    def __init__(self, go_on: Any, take: Take, whole: bool) -> None:
-        super().__init__()
+    def __init__(self, go_on: Callable[[], None], take: Take, layout: Layout) -> None:
         self._go_on = go_on
         self._take = take
-        self._whole = whole
-        self._rest = b""
+        self._layout = layout
+        self._rows: list[bytes] = []
+        self._most = _FIRST_ROWS
         self.error: BaseException | None = None
-        self._forgotten = False
-        # psycopg2 writes row by row; the buffer does so without Python
-        self.buffer = io.BufferedWriter(self, _BLOCK_BYTES)
+        taking = self._taking()
+        next(taking)
+        self.write = taking.send
+        """A generator's, for it is called for every row."""
 
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def forget(self) -> None:
-        """Hand on nothing of what is still in the buffer."""
-        self._forgotten = True
-
-    def write(self, written: Any) -> int:
-        """A part of the answer."""
-        if self._forgotten or self.error is not None:
-            return len(written)
-        lines = (self._rest + bytes(written)).split(b"\n")
-        self._rest = lines.pop()
+    def _taking(self) -> Generator[None, bytes, None]:
         try:
-            self._go_on()
-            self._take(_block(lines, whole=self._whole))
+            row = yield
+            first = without_header(row)
+            if first is None:
+                raise fault(READ_FAILED, self._layout.place, "its answer did not come in the form of COPY")
+            self._rows.append(first)
+            while True:
+                append = self._rows.append
+                for _ in range(self._most):
+                    append((yield))
+                row = yield  # that it has not ended tells that all before are rows
+                self._hand_on()
+                self._rows.append(row)
+        except GeneratorExit:
+            return
         except BaseException as error:
             self.error = error
             raise
-        return len(written)
 
+    def _hand_on(self) -> None:
+        rows, self._rows = self._rows, []
+        self._most = max(1, min(_MOST_ROWS, _BLOCK_BYTES * len(rows) // sum(map(len, rows))))
+        self._go_on()
+        self._take(self._layout.block(rows))
 
-def _block(lines: list[bytes], *, whole: bool) -> RowBlock:
-    deciding = list(map(_without_rest, lines)) if whole else lines
-    row_of = _row_of if whole else _deciding_row_of
-    return RowBlock(digests_of(deciding), lines, row_of=row_of, code_of=_code_of, whole=whole)
-
-
-def _without_rest(line: bytes) -> bytes:
-    return line.rsplit(b"\t", len(REST))[0]
-
-
-def _row_of(line: bytes) -> RawRow:
-    fields = line.split(b"\t")
-    return tuple(_value(fields[place]) for place in _PLACES)
-
-
-def _deciding_row_of(line: bytes) -> RawRow:
-    fields = line.split(b"\t") + _NONE_OF_REST
-    return tuple(_value(fields[place]) for place in _PLACES)
-
-
-def _code_of(line: bytes) -> object:
-    return _value(line.split(b"\t", 1)[0])
-
-
-def _value(field: bytes) -> str | None:
-    """A value in COPY's text format."""
-    if b"\\" in field:
-        if field == b"\\N":
-            return None
-        field = _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), field)
-    return field.decode("utf-8", "replace")
+    def finish(self) -> None:
+        """The answer is over. Raises `AgencyError` if it ended too early."""
+        if not self._rows or self._rows.pop() != END:
+            raise fault(READ_FAILED, self._layout.place, "its answer broke off")
+        if self._rows:
+            self._hand_on()
 
 
 def _array_literal(texts: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from smsd.adapters.agencydb import permissions
 from smsd.adapters.agencydb.database import Database
@@ -73,6 +73,14 @@ _LOST = re.compile(
 )
 
 
+class WritesRows(Protocol):
+    """What takes rows."""
+
+    @property
+    def write(self) -> Callable[[bytes], object]:
+        """Called with each; what it raises ends the answer."""
+
+
 class PostgresLink(Link):
     """One psycopg2 connection."""
 
@@ -94,12 +102,14 @@ class PostgresLink(Link):
         """A cursor on the server."""
         return self.raw.cursor(name="smsd", scrollable=False)
 
-    def copy_out(self, sql: str, values: list[object], target: Any) -> None:
-        """Write the rows of a question in COPY's text format into a binary file."""
+    def copy_out(self, sql: str, values: list[object], target: WritesRows) -> None:
+        """Give the rows of a question in COPY's binary format to ``target.write``, one at a time.
+
+        The first has the header before it, and the trailer comes as a row.
+        """
         with self._in_driver(), self.raw.cursor() as cursor:
             question = cursor.mogrify(sql, values) if values else sql.encode()
-            cursor.copy_expert(b"COPY (" + question + b") TO STDOUT", target)
-            target.flush()
+            cursor.copy_expert(b"COPY (" + question + b") TO STDOUT (FORMAT binary)", target)
 
     def types(self, question: tuple[str, list[object]]) -> dict[str, int]:
         """The types (OIDs) of a question's columns by their names."""

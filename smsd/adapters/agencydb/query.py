@@ -93,6 +93,15 @@ class Condition:
     values: tuple[object, ...] = ()
 
 
+Shown = Callable[[str, str], str]
+"""The expression by which a contract column is asked for, given the column and its quoted name in the view."""
+
+
+def as_it_is(column: str, quoted: str) -> str:  # noqa: ARG001 - see Shown
+    """As the view has it."""
+    return quoted
+
+
 def select(
     columns: Sequence[str],
     view: str,
@@ -102,6 +111,7 @@ def select(
     *,
     condition: Condition | None = None,
     expressions: str = "",
+    shown: Shown = as_it_is,
 ) -> tuple[str, list[object]]:
     """The statement that reads ``columns`` in this order, or ``expressions``, and its values.
 
@@ -109,7 +119,9 @@ def select(
     """
     found.require(columns)
     own = [(column, found.of(column)) for column in columns]
-    chosen = expressions or ", ".join("NULL" if name is None else syntax.name(name) for _, name in own)
+    chosen = expressions or ", ".join(
+        "NULL" if name is None else shown(column, syntax.name(name)) for column, name in own
+    )
     conditions: list[str] = []
     values: list[object] = []
     for column, value in filters.items():

@@ -1,7 +1,7 @@
 """Inserting many rows at once: the statement is written out once, and the rows go to the driver as they are.
 
 SQLAlchemy works out the parameters of each row anew, which takes several times as long as SQLite needs for the row
-itself. Only what is written for every message that is sent is written this way.
+itself. Only what is written for every message that is sent and every dossier that changed is written this way.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from smsd.adapters.store import sqlitefile
 from smsd.adapters.store.schema import meta
 from smsd.core.errors import StoreError
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 _ADVISORY_KEY = 0x736D7364  # "smsd": the running daemon's
 _WRITER_KEY = 0x736D7377  # "smsw": the one writer's, for one transaction
 BACKUP_MARK = sqlitefile.BACKUP_MARK

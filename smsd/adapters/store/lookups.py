@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from smsd.adapters.store.engine import Database
-from smsd.adapters.store.mapping import tracked_from
+from smsd.adapters.store.mapping import TRACKED_COLUMNS, tracked_from
 from smsd.adapters.store.schema import dossiers, inquiries
 from smsd.core.lookups import Candidates, LookupOutcome, Road
 from smsd.core.model import Tracked
@@ -45,10 +45,10 @@ class LookupStore:
     def _latest(
         self, connection: Connection, condition: ColumnElement[bool], agencies: frozenset[str]
     ) -> tuple[str, Tracked] | None:
-        query = select(dossiers).where(condition).order_by(*_LATEST_FIRST)
-        for row in connection.execute(query).mappings():
-            if row["agency"] in agencies:
-                return row["agency"], tracked_from(row)
+        query = select(*TRACKED_COLUMNS, dossiers.c.agency).where(condition).order_by(*_LATEST_FIRST)
+        for row in connection.execute(query):
+            if row.agency in agencies:
+                return row.agency, tracked_from(row)
         return None
 
     def previous_answer(self, road: Road, provider_id: str) -> str | None:

@@ -18,6 +18,12 @@ class ManyDigests(KnownDigests):
         self._numbers = np.frombuffer(ascending, np.int64)
         self.begin()
 
+    @classmethod
+    def of(cls, digests: array[int]) -> ManyDigests:
+        """From digests in any order; the array is used, and sorted."""
+        np.frombuffer(digests, np.int64).sort()
+        return cls(digests)
+
     def begin(self) -> None:
         """Nothing is crossed off."""
         super().begin()
@@ -49,9 +55,11 @@ class ManyDigests(KnownDigests):
         places = np.searchsorted(self._numbers, gone)
         inside = places < len(self._numbers)
         places, gone = places[inside], gone[inside]
-        kept = np.delete(self._numbers, places[self._numbers[places] == gone])
-        together = np.concatenate([kept, np.fromiter(added, np.int64, len(added))])
-        together.sort()
-        ascending = array("q")
-        ascending.frombytes(together.tobytes())
-        return ManyDigests(ascending)
+        stays = np.ones(len(self._numbers), np.bool_)
+        stays[places[self._numbers[places] == gone]] = False
+        kept = int(np.count_nonzero(stays))
+        ascending = array("q", [0]) * (kept + len(added))
+        numbers = np.frombuffer(ascending, np.int64)
+        np.compress(stays, self._numbers, out=numbers[:kept])
+        numbers[kept:] = np.fromiter(added, np.int64, len(added))
+        return ManyDigests.of(ascending)

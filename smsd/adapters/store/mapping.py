@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, RowMapping, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, RowMapping, select, type_coerce
 
 from smsd.adapters.store.bulk import BulkInsert
-from smsd.adapters.store.schema import agencies, message_events, messages, meta, to_micros
+from smsd.adapters.store.schema import (
+    Instant,
+    agencies,
+    dossiers,
+    from_micros,
+    message_events,
+    messages,
+    meta,
+    to_micros,
+)
 from smsd.core.chain import GENESIS, Checkpoint, Head, OwnEntry, chained, content_digest
 from smsd.core.lookups import fold_code
 from smsd.core.model import Dossier, Message, MessageState, Reason, Tracked
@@ -39,52 +48,111 @@ def message_from(row: Row[Any]) -> Message:
     return Message(*values)
 
 
-def tracked_from(row: RowMapping) -> Tracked:
-    """A remembered dossier."""
+def _as_kept(name: str) -> ColumnElement[Any]:
+    """A column of `dossiers` as the database keeps it: by the thousand, each instant is turned into one only once."""
+    column = dossiers.c[name]
+    return type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
+
+
+_DOSSIER = tuple(Dossier.__slots__)
+TRACKED_COLUMNS = tuple(
+    _as_kept(name)
+    for name in (
+        *_DOSSIER,
+        "position",
+        "entered_at",
+        "entry",
+        "missing_reads",
+        "gone_at",
+        "done_since",
+        "digest",
+    )
+)
+"""What `tracked_from` reads."""
+_REMEMBERED = tuple(column.name for column in dossiers.columns)
+
+
+def tracked_from(row: Row[*tuple[Any, ...]]) -> Tracked:
+    """A remembered dossier, from a row that begins with `TRACKED_COLUMNS`."""
+    values: Sequence[Any] = row
+    code, step, status, phone, procedure_code, procedure_name, received_at, due_at, resolved_at = values[:9]
+    position, entered_at, entry, missing_reads, gone_at, done_since = values[9:15]
+    dossier = Dossier(
+        code,
+        step,
+        status,
+        phone,
+        procedure_code,
+        procedure_name,
+        None if received_at is None else from_micros(received_at),
+        None if due_at is None else from_micros(due_at),
+        None if resolved_at is None else from_micros(resolved_at),
+    )
     return Tracked(
-        dossier=Dossier(
-            code=row["code"],
-            step=row["step"],
-            status=row["status"],
-            phone=row["phone"],
-            procedure_code=row["procedure_code"],
-            procedure_name=row["procedure_name"],
-            received_at=row["received_at"],
-            due_at=row["due_at"],
-            resolved_at=row["resolved_at"],
-        ),
-        position=row["position"],
-        entered_at=row["entered_at"],
-        entry=row["entry"],
-        missing_reads=row["missing_reads"],
-        gone=row["gone_at"] is not None,
-        done_since=row["done_since"],
+        dossier,
+        position,
+        from_micros(entered_at),
+        entry,
+        missing_reads,
+        gone_at is not None,
+        None if done_since is None else from_micros(done_since),
     )
 
 
-def tracked_values(agency: str, tracked: Tracked, digest: int) -> dict[str, Any]:
-    """The row of a remembered dossier. A dossier that was just read is never gone."""
+def _remembering(*left_alone: str) -> BulkInsert:
+    """Remember dossiers; of those known already these columns stay as they are."""
+    changing = [name for name in _REMEMBERED if name not in ("agency", "code", "code_folded", *left_alone)]
+    return BulkInsert(
+        dossiers,
+        _REMEMBERED,
+        on_conflict=lambda query: query.on_conflict_do_update(
+            index_elements=["agency", "code"], set_={name: query.excluded[name] for name in changing}
+        ),
+    )
+
+
+_REMEMBER = _remembering()
+_REMEMBER_MOVED = _remembering("due_at", "gone_at")
+"""A column that is not named costs its index nothing."""
+
+
+def remember(
+    connection: Connection, agency: str, rows: Iterable[tuple[Tracked, int]], known: Mapping[str, Tracked]
+) -> None:
+    """Write dossiers that were just read, with their digests. ``known``: what was remembered of some of them."""
+    anew: list[tuple[Any, ...]] = []
+    moved: list[tuple[Any, ...]] = []
+    for tracked, digest in rows:
+        before = known.get(tracked.dossier.code)
+        same = before is not None and not before.gone and before.dossier.due_at == tracked.dossier.due_at
+        (moved if same else anew).append(_remembered(agency, tracked, digest))
+    _REMEMBER.write(connection, anew)
+    _REMEMBER_MOVED.write(connection, moved)
+
+
+def _remembered(agency: str, tracked: Tracked, digest: int) -> tuple[Any, ...]:
+    """The row of a remembered dossier, in the order of `_REMEMBERED`. One that was just read is never gone."""
     dossier = tracked.dossier
-    return {
-        "agency": agency,
-        "code": dossier.code,
-        "code_folded": fold_code(dossier.code),
-        "digest": digest,
-        "phone": dossier.phone,
-        "step": dossier.step,
-        "status": dossier.status,
-        "procedure_code": dossier.procedure_code,
-        "procedure_name": dossier.procedure_name,
-        "received_at": dossier.received_at,
-        "due_at": dossier.due_at,
-        "resolved_at": dossier.resolved_at,
-        "position": tracked.position,
-        "entered_at": tracked.entered_at,
-        "entry": tracked.entry,
-        "missing_reads": 0,
-        "gone_at": None,
-        "done_since": tracked.done_since,
-    }
+    return (
+        agency,
+        dossier.code,
+        fold_code(dossier.code),
+        digest,
+        dossier.phone,
+        dossier.step,
+        dossier.status,
+        dossier.procedure_code,
+        dossier.procedure_name,
+        None if dossier.received_at is None else to_micros(dossier.received_at),
+        None if dossier.due_at is None else to_micros(dossier.due_at),
+        None if dossier.resolved_at is None else to_micros(dossier.resolved_at),
+        tracked.position,
+        to_micros(tracked.entered_at),
+        tracked.entry,
+        0,  # missing_reads
+        None,  # gone_at
+        None if tracked.done_since is None else to_micros(tracked.done_since),
+    )
 
 
 # the audit

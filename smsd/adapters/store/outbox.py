@@ -31,6 +31,7 @@ from smsd.adapters.store.changes import apply_changes
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.mapping import (
     MESSAGE_COLUMNS,
+    TRACKED_COLUMNS,
     chunks,
     message_content,
     message_from,
@@ -249,10 +250,10 @@ class OutboxTx:
 
     def tracked(self, message: Message) -> Tracked | None:
         """What is remembered of a message's dossier."""
-        query = select(dossiers).where(
+        query = select(*TRACKED_COLUMNS).where(
             dossiers.c.agency == message.agency, dossiers.c.code == message.dossier_code
         )
-        row = self._connection.execute(query).mappings().first()
+        row = self._connection.execute(query).first()
         return tracked_from(row) if row is not None else None
 
     def reason_of_entry(self, message: Message, entry: int) -> Reason | None:

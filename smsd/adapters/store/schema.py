@@ -167,12 +167,12 @@ dossiers = Table(
     Column("missing_reads", Integer, nullable=False),
     Column("gone_at", Instant),
     Column("done_since", Instant),
-    # gone_at stands in it so that SQLite answers from the index alone
-    Index("ix_dossiers_agency_digest", "agency", "digest", "gone_at", **_where("gone_at IS NULL")),
     Index("ix_dossiers_code_folded", "code_folded"),
     Index("ix_dossiers_code", "code"),
-    Index("ix_dossiers_agency_due_at", "agency", "due_at"),
+    # gone_at stands in it so that dossiers are counted from the index alone
+    Index("ix_dossiers_agency_due_at", "agency", "due_at", "gone_at"),
     Index("ix_dossiers_missing", "agency", "missing_reads", **_where("missing_reads > 0")),
+    sqlite_with_rowid=False,  # the rows lie in the order of their codes
 )
 
 transitions = Table(

@@ -6,12 +6,9 @@ from array import array
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
-    Column,
     Connection,
-    Row,
     select,
     update,
 )
@@ -54,39 +51,26 @@ class SnapshotStore:
 
     def digests(self, agency: str) -> KnownDigests:
         """The digests of all dossiers of an agency that are not gone."""
-        query = (
-            select(dossiers.c.digest)
-            .where(dossiers.c.agency == agency, dossiers.c.gone_at.is_(None))
-            .order_by(dossiers.c.digest)
-        )
+        query = select(dossiers.c.digest).where(dossiers.c.agency == agency, dossiers.c.gone_at.is_(None))
         with self._database.reading() as connection:
             found = connection.execution_options(yield_per=_DIGESTS_AT_ONCE).execute(query)
-            ascending = array("q", found.scalars())
-        if len(ascending) < MANY_ROWS:
-            return KnownDigests(ascending)
+            digests = array("q", found.scalars())
+        if len(digests) < MANY_ROWS:
+            return KnownDigests(array("q", sorted(digests)))
         from smsd.adapters.store.manydigests import ManyDigests  # noqa: PLC0415 - see MANY_ROWS
 
-        return ManyDigests(ascending)
-
-    def known_among(self, agency: str, digests: Collection[int]) -> set[int]:
-        """Which of these digests are those of dossiers that are not gone."""
-        digest = dossiers.c.digest
-        return {row.digest for row in self._among(agency, [digest], digest, digests)}
+        return ManyDigests.of(digests)
 
     def digests_among(self, agency: str, codes: Collection[str]) -> dict[str, int]:
         """Those of these codes that are known and not gone, each with its digest."""
-        code = dossiers.c.code
-        return {row.code: row.digest for row in self._among(agency, [code, dossiers.c.digest], code, codes)}
-
-    def _among(
-        self, agency: str, wanted: list[Column[Any]], column: Column[Any], values: Collection[Any]
-    ) -> Iterator[Row[Any]]:
+        found: dict[str, int] = {}
         with self._database.reading() as connection:
-            for part in chunks(list(values)):
-                query = select(*wanted).where(
-                    dossiers.c.agency == agency, column.in_(part), dossiers.c.gone_at.is_(None)
+            for part in chunks(list(codes)):
+                query = select(dossiers.c.code, dossiers.c.digest).where(
+                    dossiers.c.agency == agency, dossiers.c.code.in_(part), dossiers.c.gone_at.is_(None)
                 )
-                yield from connection.execute(query)
+                found.update((code, digest) for code, digest in connection.execute(query))
+        return found
 
     def missing_codes(self, agency: str) -> set[str]:
         """Codes that the last read lacked and that are not gone."""

@@ -6,7 +6,7 @@ Everything of one applied read happens in one `SnapshotTx`.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -21,12 +21,13 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
+from smsd.adapters.store.bulk import BulkInsert
 from smsd.adapters.store.journal import finish_run, run_record
 from smsd.adapters.store.mapping import (
     AGENCY_COLUMNS,
     MESSAGE_COLUMNS,
+    TRACKED_COLUMNS,
     agency_from,
     chunks,
     content_in,
@@ -34,11 +35,18 @@ from smsd.adapters.store.mapping import (
     ids_in_order,
     message_from,
     record_events,
+    remember,
     tracked_from,
-    tracked_values,
 )
 from smsd.adapters.store.reports import record_findings
-from smsd.adapters.store.schema import agencies, bucket_sums, dossiers, messages, transitions
+from smsd.adapters.store.schema import (
+    agencies,
+    bucket_sums,
+    dossiers,
+    messages,
+    to_micros,
+    transitions,
+)
 from smsd.core.chain import SALT_BYTES, content_digest
 from smsd.core.figures import Finding
 from smsd.core.model import Draft, Message, MessageState, Reason, Tracked, Transition
@@ -47,6 +55,11 @@ from smsd.services.ports import AgencyRecord, RunKey
 from smsd.services.rowblocks import BucketSums
 
 _BLOCK = 2000
+_DIGESTS_AT_ONCE = 20_000
+"""Well below the 32,766 values that SQLite takes."""
+_TRANSITIONS = BulkInsert(
+    transitions, ("agency", "code", "at", "came_from", "went_to", "step", "status", "cause")
+)
 
 
 def missing_of(agency: str) -> Select[Any]:
@@ -87,9 +100,9 @@ class SnapshotTx:
         """What is remembered of these codes, with the digest of each."""
         found: dict[str, tuple[Tracked, int]] = {}
         for part in chunks(codes):
-            query = select(dossiers).where(self._mine(), dossiers.c.code.in_(part))
-            for row in self._connection.execute(query).mappings():
-                found[row["code"]] = tracked_from(row), row["digest"]
+            query = select(*TRACKED_COLUMNS).where(self._mine(), dossiers.c.code.in_(part))
+            for row in self._connection.execute(query):
+                found[row[0]] = tracked_from(row), row[-1]
         return found
 
     def all_tracked(self) -> Iterator[list[Tracked]]:
@@ -105,28 +118,20 @@ class SnapshotTx:
         last = ""
         while True:
             query = (
-                select(dossiers)
+                select(*TRACKED_COLUMNS)
                 .where(self._mine(), dossiers.c.code > last, condition)
                 .order_by(dossiers.c.code)
                 .limit(_BLOCK)
             )
-            block = [tracked_from(row) for row in self._connection.execute(query).mappings()]
+            block = [tracked_from(row) for row in self._connection.execute(query)]
             if not block:
                 return
             yield block
             last = block[-1].dossier.code
 
-    def put(self, rows: Iterable[tuple[Tracked, int]]) -> None:
-        """Remember dossiers that were just read, with their digests."""
-        values = [tracked_values(self._agency, tracked, digest) for tracked, digest in rows]
-        if not values:
-            return
-        dialect = sqlite if self._connection.dialect.name == "sqlite" else postgresql
-        query = dialect.insert(dossiers)
-        changed = {name: query.excluded[name] for name in values[0] if name not in ("agency", "code")}
-        self._connection.execute(
-            query.on_conflict_do_update(index_elements=["agency", "code"], set_=changed), values
-        )
+    def put(self, rows: Iterable[tuple[Tracked, int]], known: Mapping[str, Tracked] | None = None) -> None:
+        """Remember dossiers that were just read, with their digests. ``known``: what is remembered of some by now."""
+        remember(self._connection, self._agency, rows, known or {})
 
     def put_positions(self, rows: Sequence[Tracked]) -> None:
         """Remember new positions of dossiers whose row did not change."""
@@ -155,7 +160,7 @@ class SnapshotTx:
         """The codes behind digests, each with how many full reads in a row have lacked it, and its digest."""
         found: dict[str, tuple[int, int]] = {}
         columns = (dossiers.c.code, dossiers.c.missing_reads, dossiers.c.digest)
-        for part in chunks(digests):
+        for part in chunks(digests, _DIGESTS_AT_ONCE):  # each looks through all of the agency's
             query = select(*columns).where(
                 self._mine(), dossiers.c.digest.in_(part), dossiers.c.gone_at.is_(None)
             )
@@ -196,21 +201,22 @@ class SnapshotTx:
 
     def record(self, moves: Sequence[tuple[Tracked, Transition, str]]) -> None:
         """Note transitions with their cause (read, baseline or configuration)."""
-        values = [
-            {
-                "agency": self._agency,
-                "code": tracked.dossier.code,
-                "at": move.at,
-                "came_from": move.came_from,
-                "went_to": move.went_to,
-                "step": tracked.dossier.step,
-                "status": tracked.dossier.status,
-                "cause": cause,
-            }
-            for tracked, move, cause in moves
-        ]
-        if values:
-            self._connection.execute(insert(transitions), values)
+        _TRANSITIONS.write(
+            self._connection,
+            [
+                (
+                    self._agency,
+                    tracked.dossier.code,
+                    to_micros(move.at),
+                    move.came_from,
+                    move.went_to,
+                    tracked.dossier.step,
+                    tracked.dossier.status,
+                    cause,
+                )
+                for tracked, move, cause in moves
+            ],
+        )
 
     def record_gone(self, codes: Sequence[str], at: datetime) -> None:
         """Note that dossiers left the view."""
