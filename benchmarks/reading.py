@@ -1,18 +1,17 @@
 """What a poll costs, beside the bare driver reading and discarding the same rows in the same run.
 
     python -m benchmarks.reading [--rows 1000000] [--rounds 5] [--databases postgresql sqlite]
-    python -m benchmarks.reading many [--agencies 200] [--dossiers 20000] [--minutes 5]
 
 The bare read is psycopg2's server-side cursor (sqlite3's cursor) over all ten columns of the view, ten thousand rows at
 a time, nothing kept. A poll is measured from its first question to the commit of what it found, by the services as the
 daemon has them, on a SQLite store of its own (WAL, FULL): `resident` in a process that goes on polling, as the daemon
 does, `fresh` in a new process for each poll, as `run --once` does (the interpreter's start is not counted).
-Changed dossiers are closed, or taken up again, spread evenly over the view, and have no notice, so that only reading,
-comparing and the committed transitions are measured. Both sides take turns; medians; peak memory is the kernel's.
+Changed dossiers are closed, or taken up again, lie anywhere in the view, and have no notice, so that only reading,
+comparing and the committed transitions are measured. Both sides take turns; medians; peak memory is the kernel's. By
+date, `own ms` is what is left when the bare driver's time for the same questions is taken off.
 
-`many` runs the daemon on so many agencies of one server and tells how late polls were, its processor time and its
-memory. Not covered: other programs for the same end, a network in between, views over joins, an agency's server that
-has other work to do.
+Many agencies are measured by `benchmarks.agencies`, other programs by `benchmarks.peers`. Not covered: a network in
+between, views over joins, an agency's server that has other work to do.
 """
 
 from __future__ import annotations
@@ -20,13 +19,14 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -45,9 +45,9 @@ from smsd.core.policy import ReadKind, ReadRule
 from smsd.services.alarms import AlarmBell
 from smsd.services.applying import Orders
 from smsd.services.polling import AgencyPlan, Poller
+from smsd.services.reading import OVERLAP
 from tests.support.builders import a_policy
-from tests.support.postgres import PostgresServer, wait_until
-from tests.system.process import Daemon, Installed
+from tests.support.postgres import PostgresServer
 
 VIEW = "smsd_dossiers"
 BARE_ROWS = 10_000
@@ -57,7 +57,7 @@ KINDS = {
     "postgresql": (ReadKind.FULL, ReadKind.FINGERPRINT, ReadKind.CHANGED_BY),
     "sqlite": (ReadKind.FULL, ReadKind.CHANGED_BY),
 }
-_POSTGRES = """
+POSTGRES_SQL = """
 CREATE TABLE {table} (dossier_code text PRIMARY KEY, phone text, step text, status text, procedure_code text,
   procedure_name text, received_at timestamp, due_at timestamp, resolved_at timestamp, updated_at timestamp);
 INSERT INTO {table} SELECT
@@ -96,7 +96,7 @@ class Postgres:
     def __init__(self, folder: Path, rows: int) -> None:
         self.server = PostgresServer(folder / "postgres")
         self.server.execute("CREATE DATABASE agency TEMPLATE template0")
-        self.server.execute(_POSTGRES.format(table="dossiers", view=VIEW, rows=rows), "agency")
+        self.server.execute(POSTGRES_SQL.format(table="dossiers", view=VIEW, rows=rows), "agency")
         self.server.execute("VACUUM ANALYZE dossiers", "agency")
         self.url = self.server.url("agency")
 
@@ -110,14 +110,34 @@ class Postgres:
             while cursor.fetchmany(BARE_ROWS):
                 pass
 
-    def change(self, every: int, turn: int) -> None:
-        """Move every so-manieth dossier, others each turn."""
-        sql = f"UPDATE dossiers SET {_MOVE}, updated_at = localtimestamp WHERE right(dossier_code, 7)::int %% %s = %s"
+    def since(self, minutes: float) -> Callable[[], object]:
+        """What asks for the rows of so many minutes before the last change, on a connection of its own."""
+        connection = self.connect()
+        connection.autocommit = True
+        cursor = connection.cursor()
+
+        def ask() -> object:
+            cursor.execute(f"SELECT max(updated_at) FROM {VIEW}")
+            (newest,) = cursor.fetchone()
+            cursor.execute(
+                f"SELECT * FROM {VIEW} WHERE updated_at >= %s OR updated_at IS NULL",
+                (newest - timedelta(minutes=minutes),),
+            )
+            return cursor.fetchall()
+
+        return ask
+
+    def change(self, every: int, turn: int, *, dated: bool) -> int:
+        """Move about every so-manieth dossier, others each turn; how many it was."""
+        date = ", updated_at = localtimestamp" if dated else ""
+        sql = f"UPDATE dossiers SET {_MOVE}{date} WHERE abs(hashtext(dossier_code)::bigint) %% %s = %s"
         with closing(self.connect()) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(sql, (every, turn % every))
+                changed = int(cursor.rowcount)
                 cursor.execute("VACUUM dossiers")
+        return changed
 
     def close(self) -> None:
         self.server.stop("immediate")
@@ -140,12 +160,23 @@ class Sqlite:
             while cursor.fetchmany(BARE_ROWS):
                 pass
 
-    def change(self, every: int, turn: int) -> None:
-        """Move every so-manieth dossier, others each turn."""
-        now = "datetime('now', 'localtime')"
-        sql = f"UPDATE dossiers SET {_MOVE}, updated_at = {now} WHERE rowid % ? = ?"
+    def since(self, minutes: float) -> Callable[[], object]:
+        """What asks for the rows of so many minutes before the last change, on a connection of its own."""
+        connection = sqlite3.connect(self.path)
+
+        def ask() -> object:
+            before = f"datetime((SELECT max(updated_at) FROM {VIEW}), '-{minutes} minutes')"
+            sql = f"SELECT * FROM {VIEW} WHERE updated_at >= {before} OR updated_at IS NULL"
+            return connection.execute(sql).fetchall()
+
+        return ask
+
+    def change(self, every: int, turn: int, *, dated: bool) -> int:
+        """Move every so-manieth dossier, others each turn; how many it was."""
+        date = ", updated_at = datetime('now', 'localtime')" if dated else ""
+        sql = f"UPDATE dossiers SET {_MOVE}{date} WHERE rowid % ? = ?"
         with closing(sqlite3.connect(self.path)) as connection, connection:
-            connection.execute(sql, (every, turn % every))
+            return connection.execute(sql, (every, turn % every)).rowcount
 
     def close(self) -> None:
         """Nothing runs."""
@@ -222,13 +253,16 @@ class Series:
     changed: int
     seconds: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
+    asking: list[float] = field(default_factory=list)
+    """By date: what the bare driver takes for the same questions."""
     peak_mb: float = 0.0
 
-    def add(self, told: dict[str, Any], bare: float) -> None:
+    def add(self, told: dict[str, Any], changed: int, bare: float, asking: float) -> None:
         assert told["kind"] in (self.kind, "full"), told
-        assert told["transitions"] == self.changed, told
+        assert told["transitions"] == changed, told
         self.seconds.append(told["seconds"])
         self.bare.append(bare)
+        self.asking.append(asking)
         self.peak_mb = max(self.peak_mb, told["peak_mb"])
 
     def report(self) -> dict[str, Any]:
@@ -242,11 +276,24 @@ class Series:
             "bare_seconds": round(statistics.median(self.bare), 3),
             "ratio": round(statistics.median(ratios), 3),
             "ratios": [round(ratio, 3) for ratio in ratios],
+            "own_ms": round(
+                statistics.median(own - ask for own, ask in zip(self.seconds, self.asking, strict=True))
+                * 1000,
+                1,
+            ),
             "peak_mb": round(self.peak_mb),
         }
 
 
-def measure(database: Any, kind: ReadKind, rows: int, rounds: int, folder: Path) -> list[Series]:
+def baseline(database: Any, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A store in which everything is known, and what that took."""
+    store = folder / f"{database.kind}.db"
+    print(f"{database.kind}: baseline", file=sys.stderr, flush=True)
+    with polling(database.url, store, ReadKind.FULL) as poll:
+        return store, poll()
+
+
+def measure(database: Any, kind: ReadKind, rows: int, rounds: int, known: Path) -> list[Series]:
     """All shares of changed rows, in a process that goes on and in new ones."""
     everies = {share: round(1 / share) if share else 0 for share in SHARES}
     found = {
@@ -254,24 +301,27 @@ def measure(database: Any, kind: ReadKind, rows: int, rounds: int, folder: Path)
         for share in SHARES
         for process in ("resident", "fresh")
     }
-    store = folder / f"{database.kind}-{kind.value}.db"
+    store = known.with_name(f"{database.kind}-{kind.value}.db")
+    shutil.copyfile(known, store)
+    by_date = kind is ReadKind.CHANGED_BY
+    ask = database.since(OVERLAP / timedelta(minutes=1)) if by_date else lambda: None
+
+    def round_of(share: float, process: str, poll: Any, turn: int) -> None:
+        bare = _seconds(database.bare_read)
+        changed = database.change(everies[share], turn, dated=by_date) if share else 0
+        found[share, process].add(poll(), changed, bare, _seconds(ask))
+
+    print(f"{database.kind}, {kind.value}", file=sys.stderr, flush=True)
     with polling(database.url, store, kind) as poll:
-        print(f"{database.kind}, {kind.value}: baseline of {rows:,}", file=sys.stderr, flush=True)
-        poll()
-        poll()  # sums are first taken by the second
+        for _ in range(2):  # sums are first taken by the second
+            poll()
         for share in SHARES:  # small ones first: by date, what changed of late is read once more
             for turn in range(rounds):
-                bare = _seconds(database.bare_read)
-                if share:
-                    database.change(everies[share], turn)
-                found[share, "resident"].add(poll(), bare)
+                round_of(share, "resident", poll, turn)
     for share in SHARES:
         for turn in range(rounds):
-            bare = _seconds(database.bare_read)
-            if share:
-                database.change(everies[share], rounds + turn)
             with polling(database.url, store, kind) as poll:
-                found[share, "fresh"].add(poll(), bare)
+                round_of(share, "fresh", poll, rounds + turn)
     return list(found.values())
 
 
@@ -281,87 +331,39 @@ def _seconds(call: Any) -> float:
     return time.perf_counter() - begun
 
 
-# many agencies
-
-
-def many(agencies: int, dossiers: int, minutes: float) -> dict[str, Any]:
-    """The daemon on so many agencies of one server, each polled every minute."""
-    with tempfile.TemporaryDirectory(prefix="smsd-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        server = PostgresServer(folder / "postgres")
-        server.execute("CREATE DATABASE province TEMPLATE template0")
-        installed = Installed(
-            folder / "etc",
-            {
-                "polling": {"interval": "60s", "timeout": "120s"},
-                "gateway": {"type": "spool", "directory": str(folder / "spool")},
-            },
-        )
-        for number in range(agencies):
-            print(f"\ragency {number + 1} of {agencies}", end="", file=sys.stderr, flush=True)
-            table, view = f"dossiers_{number:03}", f"smsd_dossiers_{number:03}"
-            server.execute(_POSTGRES.format(table=table, view=view, rows=dossiers), "province")
-            installed.agency(f"agency-{number:03}", database=server.url("province"), view=view)
-        print(file=sys.stderr)
-        with Daemon(installed) as daemon:
-            begun = time.monotonic()
-            wait_until(lambda: len(daemon.logged("baseline_taken")) == agencies, 3600, 1)
-            baseline = time.monotonic() - begun
-            time.sleep(70)  # the polls put off by the baselines
-            used, begun = _cpu_seconds(daemon.process.pid), time.monotonic()
-            lags = []
-            while time.monotonic() - begun < minutes * 60:
-                time.sleep(10)
-                status = installed.json("status")
-                lags.append(max(agency["lag_seconds"] for agency in status["agencies"]))
-            took = time.monotonic() - begun
-            result = {
-                "agencies": agencies,
-                "dossiers_each": dossiers,
-                "baseline_seconds": round(baseline),
-                "oldest_read_seconds": round(max(lags), 1),
-                "cpu_cores": round((_cpu_seconds(daemon.process.pid) - used) / took, 3),
-                "peak_mb": _peak_mb(daemon.process.pid),
-            }
-        server.stop("immediate")
-    return result
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
-def _peak_mb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
-
-
 # the command
 
 
 def one(rows: int, rounds: int, databases: Sequence[str]) -> dict[str, Any]:
     """One large agency, every way of reading it."""
     lines: list[dict[str, Any]] = []
+    baselines: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="smsd-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         for kind in databases:
             database = {"postgresql": Postgres, "sqlite": Sqlite}[kind](folder, rows)
+            known, first = baseline(database, folder)
+            baselines.append(
+                {"database": kind, "seconds": round(first["seconds"]), "peak_mb": round(first["peak_mb"])}
+            )
             for read_kind in KINDS[kind]:
-                lines += [series.report() for series in measure(database, read_kind, rows, rounds, folder)]
+                lines += [series.report() for series in measure(database, read_kind, rows, rounds, known)]
             database.close()
     print(f"{rows:,} rows, medians of {rounds}; bare read = 1")
     print(
-        f"{'database':<11} {'read':<12} {'process':<9} {'changed':>9} {'seconds':>9} {'bare':>7} {'ratio':>7} {'MB':>5}"
+        f"{'database':<11} {'read':<12} {'process':<9} {'changed':>9} {'seconds':>9} {'bare':>7} {'ratio':>7} "
+        f"{'own ms':>7} {'MB':>5}"
     )
     for line in lines:
         print(
             f"{line['database']:<11} {line['kind']:<12} {line['process']:<9} {line['changed']:>9,} "
-            f"{line['seconds']:>9.3f} {line['bare_seconds']:>7.2f} {line['ratio']:>7.3f} {line['peak_mb']:>5}"
+            f"{line['seconds']:>9.3f} {line['bare_seconds']:>7.2f} {line['ratio']:>7.3f} "
+            f"{line['own_ms'] if line['kind'] == 'changed_by' else '':>7} {line['peak_mb']:>5}"
         )
-    return {"rows": rows, "rounds": rounds, "lines": lines}
+    for first in baselines:
+        print(f"{first['database']:<11} baseline: {first['seconds']} s, {first['peak_mb']} MB")
+    return {"rows": rows, "rounds": rounds, "baselines": baselines, "lines": lines}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -371,20 +373,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         worker(given[1:])
         return
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reading")
-    parser.add_argument("what", nargs="?", choices=("one", "many"), default="one")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--databases", nargs="+", choices=tuple(KINDS), default=list(KINDS))
-    parser.add_argument("--agencies", type=int, default=200)
-    parser.add_argument("--dossiers", type=int, default=20_000)
-    parser.add_argument("--minutes", type=float, default=5.0)
     options = parser.parse_args(given)
-    if options.what == "many":
-        result = many(options.agencies, options.dossiers, options.minutes)
-        print("\n".join(f"{name:<22} {value}" for name, value in result.items()))
-    else:
-        result = one(options.rows, options.rounds, options.databases)
-    print(json.dumps(result))
+    print(json.dumps(one(options.rows, options.rounds, options.databases)))
 
 
 if __name__ == "__main__":

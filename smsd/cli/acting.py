@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 import click
 from rich.progress import track
 
+from smsd.cli.days import FORM, day_from
 from smsd.cli.frame import FAULT, Session, command, os_user, shared_options, smsd
 from smsd.core.chain import printed_head
 from smsd.core.clock import at_time
@@ -197,14 +198,12 @@ def track_on(session: Session, items: Sequence[Any], what: str) -> Any:
 
 # reports
 
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
-
 
 @command("report")
-@click.option("--date", "day", type=_DAY, help="One day (default: today).")
-@click.option("--from", "first", type=_DAY, help="The first day of a range.")
-@click.option("--to", "last", type=_DAY, help="The last day of a range.")
-def report(session: Session, day: datetime | None, first: datetime | None, last: datetime | None) -> int:
+@click.option("--date", "day", callback=day_from, metavar=FORM, help="One day (default: today).")
+@click.option("--from", "first", callback=day_from, metavar=FORM, help="The first day of a range.")
+@click.option("--to", "last", callback=day_from, metavar=FORM, help="The last day of a range.")
+def report(session: Session, day: date | None, first: date | None, last: date | None) -> int:
     """Write the reports of a day or a range again.
 
     The agencies are asked once more about days that are not final; the totals are shown.
@@ -241,14 +240,11 @@ def report(session: Session, day: datetime | None, first: datetime | None, last:
     return FAULT if failed else 0
 
 
-def _days_asked(
-    session: Session, day: datetime | None, first: datetime | None, last: datetime | None
-) -> list[date]:
+def _days_asked(session: Session, day: date | None, first: date | None, last: date | None) -> list[date]:
     if (day is not None and (first is not None or last is not None)) or (first is None) != (last is None):
         raise click.UsageError("give --date D, or --from D with --to D")
     now = today(session.system)
-    start, end = (day or first), (day or last)
-    days = list(days_between(start.date() if start else now, end.date() if end else now))
+    days = list(days_between(day or first or now, day or last or now))
     if not days:
         raise click.UsageError("--from is after --to")
     if days[-1] > now:

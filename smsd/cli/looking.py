@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from smsd.cli.frame import FAULT, Session, command
 from smsd.cli.tracing import show_trace, trace_document
+from smsd.cli.waiting import Surroundings, in_words, waiting
 from smsd.core.model import Mode
 from smsd.daemon_fact import DAEMON_FACT, SIGN_OF_LIFE
 
@@ -26,7 +28,7 @@ _MANY_READS = 10
 def status(session: Session) -> int:
     """Agencies, queue, alarms, and whether the daemon runs.
 
-    Each agency's last good read with its rows and lag, what is wrong with it, and what waits to be sent.
+    Each agency's last good read with its rows and lag, what is wrong with it, what waits to be sent, and why.
     """
     document = _status_document(session)
     if session.as_json:
@@ -48,14 +50,16 @@ def _status_document(session: Session) -> dict[str, Any]:
     for row in known.values():
         for state, count in row["queue"].items():
             queue[state] = queue.get(state, 0) + count
+    daemon, alarms = _daemon_document(session), system.journal.standing_alarms()
     return {
-        "daemon": _daemon_document(session),
+        "daemon": daemon,
         "gateway": ", ".join(one.name for one in system.settings.gateway),
         "queue": queue,
+        "waiting": _waiting_document(session, known, daemon, [alarm.key for alarm in alarms]),
         "agencies": agencies,
         "alarms": [
             {"key": a.key, "severity": a.severity, "message": a.message, "hint": a.hint, "since": a.at}
-            for a in system.journal.standing_alarms()
+            for a in alarms
         ],
         "problems": {id_: [str(p) for p in error.problems] for id_, error in installation.problems.items()},
     }
@@ -74,6 +78,31 @@ def _daemon_document(session: Session) -> dict[str, Any]:
         "version": told.get("version"),
         "last_sign_of_life": turned,
         "sign_of_life_every_seconds": SIGN_OF_LIFE,
+    }
+
+
+def _waiting_document(
+    session: Session, known: dict[str, dict[str, Any]], daemon: dict[str, Any], alarms: Sequence[str]
+) -> dict[str, Any]:
+    """What is on its way, by what it waits for."""
+    settings, now = session.system.settings, session.now()
+    around = Surroundings(
+        now=now,
+        zone=settings.zone,
+        opens=settings.messages.sending_hours.opens,
+        closes=settings.messages.sending_hours.closes,
+        daemon_works=daemon["running"] and not daemon["stalled"],
+        alarms=alarms,
+        rates={one.name: one.rate for one in settings.gateway},
+    )
+    found = waiting(session.system.views.queued(now), known, around)
+    return {
+        "messages": sum(one.messages for one in found),
+        "why": [
+            {"reason": one.why, "messages": one.messages, "until": one.until, "agencies": one.agencies}
+            for one in found
+        ],
+        "in_words": in_words(found, around),
     }
 
 
@@ -110,9 +139,10 @@ def _agency_document(session: Session, id_: str, row: dict[str, Any] | None) -> 
 
 def _show_status(session: Session, document: dict[str, Any]) -> None:
     session.print(f"daemon   {_daemon_in_words(session, document['daemon'])}")
-    session.print(
-        f"gateway  {document['gateway']}: {_queue_in_words(document['queue']) or 'nothing waits'}\n"
-    )
+    session.print(f"gateway  {document['gateway']}: {_queue_in_words(document['queue']) or 'nothing waits'}")
+    if document["waiting"]["messages"]:
+        session.print(f"waiting  {document['waiting']['in_words']}")
+    session.print()
     session.print_table(
         ("agency", "mode", "last good read", "#lag", "#rows", "#read", "#bad", "state", "queue"),
         [

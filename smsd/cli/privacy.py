@@ -12,10 +12,11 @@ from typing import Any
 
 import click
 
-from smsd.cli.frame import Session, command, os_user, smsd
+from smsd.cli.frame import FAULT, Session, command, os_user, smsd
 from smsd.services.privacy import Erasure, Found, KeptDossier, KeptMessage, Subject
 
 _STDIN = "-"
+_CONSENT = "yes"
 _ELSEWHERE = (
     "Not looked at: the agencies' own databases, the gateway and the networks, copies made by smsd backup, "
     "and look-ups from before inbound.secret was last changed."
@@ -57,13 +58,22 @@ def show(session: Session, phone: tuple[str, ...]) -> int:
 
 @command("erase", group=privacy)
 @_phone
-def erase(session: Session, phone: tuple[str, ...]) -> int:
+@click.option("--yes", is_flag=True, help="Do not ask; for scripts.")
+def erase(session: Session, phone: tuple[str, ...], yes: bool) -> int:
     """Erase what is kept of PHONE.
 
     Number and text of messages that ended, the number of dossiers that are closed or gone, look-ups, spooled lines:
-    recorded with your name. What counts messages stays, masked. Messages on their way and open dossiers stay.
+    recorded with your name. What counts messages stays, masked. Messages on their way and open dossiers stay. Says
+    how many there are and asks first.
     """
     subject = _subject(session, phone)
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError(
+            "nothing was erased: there is no terminal to ask on; look with smsd privacy show, then give --yes"
+        )
+    if not yes and not _confirmed(subject, session.system.privacy.foresee(subject)):
+        click.echo("smsd: nothing was erased", err=True)
+        return FAULT
     erased = session.system.privacy.erase(subject, os_user())
     if session.as_json:
         session.print_json(
@@ -91,6 +101,23 @@ def _subject(session: Session, phone: Sequence[str]) -> Subject:
         return session.system.privacy.subject(typed)
     except ValueError as error:
         raise click.UsageError(f"PHONE {error} (for example 0905123456 or +84905123456)") from None
+
+
+def _confirmed(subject: Subject, coming: Erasure) -> bool:
+    """Whether whoever sits at the terminal wants it, being told what it comes to. Not on standard output."""
+    click.echo(f"To be erased of {subject.masked}, for good: {_counted(coming)}.", err=True)
+    if coming.on_their_way or coming.needed:
+        left = f"{len(coming.on_their_way)} messages on their way, {len(coming.needed)} open dossiers"
+        click.echo(f"Not touched: {left}.", err=True)
+    click.echo(f"Type {_CONSENT} to erase: ", nl=False, err=True)
+    return sys.stdin.readline().strip().lower() == _CONSENT
+
+
+def _counted(erasure: Erasure) -> str:
+    return (
+        f"{erasure.messages} messages, the number of {erasure.dossiers} dossiers, "
+        f"{erasure.inquiries} look-ups, {erasure.lines} spooled lines"
+    )
 
 
 def _document(kept: Any, without: Sequence[str] = ()) -> dict[str, Any]:
@@ -138,8 +165,7 @@ def _standing(dossier: KeptDossier) -> str:
 
 def _show_erased(session: Session, subject: Subject, erased: Erasure) -> None:
     session.print(
-        f"Erased of {subject.masked}: {erased.messages} messages, the number of {erased.dossiers} dossiers, "
-        f"{erased.inquiries} look-ups, {erased.lines} spooled lines. The masked records that are counted stay."
+        f"Erased of {subject.masked}: {_counted(erased)}. The masked records that are counted stay."
     )
     for line in _left(session, erased):
         session.print(line)

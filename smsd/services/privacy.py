@@ -169,6 +169,22 @@ class Privacy:
         """Everything that is kept of a number. Raises OSError for a spool that cannot be read."""
         return Kept(self._store.find(subject), list(self._spooled(subject)))
 
+    def foresee(self, subject: Subject) -> Erasure:
+        """What `erase` would do now; changes nothing. Raises OSError for a spool that cannot be read.
+
+        ``lines`` are all for the number: which of them are of messages on their way shows only when they are erased.
+        """
+        kept = self.show(subject)
+        ended = [message for message in kept.found.messages if message.final_at is not None]
+        return Erasure(
+            messages=sum(message.text is not None for message in ended),
+            dossiers=sum(not dossier.needed for dossier in kept.found.dossiers),
+            inquiries=len(kept.found.inquiries),
+            lines=sum(spooled.lines for spooled in kept.spooled),
+            on_their_way=[message for message in kept.found.messages if message.final_at is None],
+            needed=[dossier for dossier in kept.found.dossiers if dossier.needed],
+        )
+
     def erase(self, subject: Subject, os_user: str) -> Erasure:
         """Erase what may be erased, and record who ordered it. Raises OSError for a spool that cannot be written.
 

@@ -1,11 +1,12 @@
 """Snapshots: what a read keeps of a view, which is only what changed.
 
-Memory follows what changed, not what exists: rows whose digest is known are dropped at once, changed ones are spooled
-to disk beyond a few thousand. Nothing is decided here; how a view is read stands in `reading`.
+Memory follows what changed, not what exists: rows whose digest is known are dropped at once, changed ones are laid
+aside on disk beyond two thousand. Nothing is decided here; how a view is read stands in `reading`.
 """
 
 from __future__ import annotations
 
+import os
 import pickle  # nosec B403 # our own, in an unlinked file
 import tempfile
 from array import array
@@ -14,9 +15,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
+from heapq import merge
+from itertools import islice, pairwise
+from operator import itemgetter
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from smsd.core.policy import ReadKind
 from smsd.core.rows import text_of
@@ -24,7 +27,10 @@ from smsd.services.ports import RawRow
 from smsd.services.rowblocks import BucketSums, RowBlock
 
 _BLOCK = 500
-_IN_MEMORY_BYTES = 256 << 10
+_RUN = 2_000
+"""So many rows are sorted at once, and stay in memory if there are no more."""
+_PIECE = 20
+"""So many rows of each run are in memory while runs are merged."""
 _PARTS = 64
 """Codes are looked through for repeated ones in so many parts: sorting takes five times the memory of what it sorts."""
 
@@ -38,39 +44,57 @@ class ChangedRow:
     raw: RawRow
 
 
+_Row = tuple[str, int, RawRow]
+_code_of = itemgetter(0)
+
+
 class ChangedRows:
-    """Changed rows in the order in which they were read; on disk when there are many."""
+    """Changed rows in the order of their codes, in which the store keeps them too; on disk when there are many.
+
+    Runs of rows are sorted and laid aside in pieces, and merged when they are asked for.
+    """
 
     def __init__(self) -> None:
-        # closed by Snapshot.close
-        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115
-        self._block: list[tuple[str, int, RawRow]] = []
+        self._file: IO[bytes] | None = None  # closed by Snapshot.close
+        self._runs: list[array[int]] = []
+        """Where in the file each run's pieces begin."""
+        self._last: list[_Row] = []
 
     def append(self, code: str, row_digest: int, raw: RawRow) -> None:
         """Keep one more row."""
-        self._block.append((code, row_digest, raw))
-        if len(self._block) >= _BLOCK:
-            self._flush()
+        self._last.append((code, row_digest, raw))
+        if len(self._last) >= _RUN:
+            self._lay_aside()
 
-    def _flush(self) -> None:
-        if self._block:
-            pickle.dump(self._block, self._file, protocol=pickle.HIGHEST_PROTOCOL)
-            self._block = []
+    def _lay_aside(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file.seek(0, os.SEEK_END)
+        run, self._last = sorted(self._last, key=_code_of), []
+        begins = array("q")
+        for start in range(0, len(run), _PIECE):
+            begins.append(self._file.tell())
+            pickle.dump(run[start : start + _PIECE], self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._runs.append(begins)
 
     def blocks(self) -> Iterator[list[ChangedRow]]:
         """The rows, in blocks."""
-        self._flush()
-        self._file.seek(0)
-        while True:
-            try:
-                block = pickle.load(self._file)  # noqa: S301 # nosec B301 # our own, in an unlinked file
-            except EOFError:
-                return
-            yield [ChangedRow(*row) for row in block]
+        self._last.sort(key=_code_of)
+        runs = [_laid_aside(self._file, begins) for begins in self._runs if self._file is not None]
+        rows = merge(*runs, self._last, key=_code_of)
+        while block := [ChangedRow(*row) for row in islice(rows, _BLOCK)]:
+            yield block
 
     def close(self) -> None:
         """Let the file go."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+
+
+def _laid_aside(file: IO[bytes], begins: array[int]) -> Iterator[_Row]:
+    for begin in begins:
+        file.seek(begin)  # other runs are read in between
+        yield from pickle.load(file)  # noqa: S301 # nosec B301 # our own, in an unlinked file
 
 
 class KnownDigests:

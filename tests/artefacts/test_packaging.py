@@ -149,6 +149,18 @@ def test_the_unit_keeps_what_the_contract_promises(line: str) -> None:
     assert line in read(UNIT).splitlines()
 
 
+def test_only_a_wrong_configuration_ends_the_tries_for_good() -> None:
+    """Exit status 1 is a store that is away, taken, full or damaged: it may be well at the next try."""
+    lines = read(UNIT).splitlines()
+    assert [line for line in lines if line.startswith("RestartPreventExitStatus=")] == [
+        "RestartPreventExitStatus=2"
+    ]
+    assert [line for line in lines if line.startswith("StartLimit")] == ["StartLimitIntervalSec=0"]
+    assert not [line for line in lines if line.startswith(("RestartForceExitStatus=", "SuccessExitStatus="))]
+    (pause,) = re.findall(r"^RestartSec=(\d+)$", read(UNIT), re.MULTILINE)
+    assert int(pause) >= 5, "a start looks through the whole store: refused ones must not keep the disk busy"
+
+
 def test_the_unit_has_a_watchdog() -> None:
     (seconds,) = re.findall(r"^WatchdogSec=(\d+)$", read(UNIT), re.MULTILINE)
     assert int(seconds) > 60, "the loop may take a minute before it counts as stalled"

@@ -225,6 +225,25 @@ def test_a_report_shows_the_totals_that_its_file_holds(baselined: Office) -> Non
     assert str(document["files"]["page"]) in shown.out
 
 
+def test_results_of_before_the_first_baseline_are_unexplained_on_the_day_of_installing(
+    office: Office,
+) -> None:
+    for code in ("nha-trang-1", "nha-trang-2"):
+        office.move(code, READY, resolved_at=datetime.now(office.zone))
+    office.once()
+    office.move("nha-trang-3", READY, resolved_at=datetime.now(office.zone))
+    office.once()
+    document = office.smsd("report", "--json").json
+    assert (document["reconciliation"][-1]["resolved"], document["reconciliation"][-1]["unexplained"]) == (
+        3,
+        2,
+    )
+    assert {(row["dossier_code"], row["reason"]) for row in document["exceptions"]} == {
+        ("nha-trang-1", "unexplained"),
+        ("nha-trang-2", "unexplained"),
+    }
+
+
 def test_a_range_has_its_days_and_files_of_its_own(baselined: Office) -> None:
     today = datetime.now(baselined.zone).date()
     first = today - timedelta(days=2)
@@ -232,6 +251,25 @@ def test_a_range_has_its_days_and_files_of_its_own(baselined: Office) -> None:
     days = {row["date"] for row in document["reconciliation"]}
     assert {str(first), str(today)} <= days
     assert f"{first}_{today}" in document["files"]["reconciliation"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("25/11/2026", "did you mean 2026-11-25?"), ("1-8-2026", "did you mean 2026-08-01?"),
+        ("25.11.26", "did you mean 2026-11-25?"), ("11/25/2026", "did you mean 2026-11-25?"),
+        ("2026/11/25", "did you mean 2026-11-25?"), ("20261125", "did you mean 2026-11-25?"),
+        ("2026-02-30", "such as 2026-08-03"), ("32/13/2026", "such as 2026-08-03"), ("hôm qua", "such as 2026-08-03"),
+    ],
+)  # fmt: skip
+def test_a_day_in_another_form_is_refused_with_the_form_and_the_day_that_was_meant(
+    baselined: Office, typed: str, said: str
+) -> None:
+    for words in (("--date", typed), ("--from", typed, "--to", "2026-08-03")):
+        shown = baselined.smsd("report", *words)
+        assert (shown.status, shown.out) == (2, "")
+        assert f"'{typed}' is no day, accepted: YYYY-MM-DD; {said}" in " ".join(shown.err.split())
+    assert not (baselined.folder / "reports").exists()
 
 
 def test_an_agency_that_cannot_be_asked_leaves_blank_counts_and_ends_with_1(baselined: Office) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sqlite3
+from html import unescape
 
 import pytest
 
@@ -72,6 +75,15 @@ def test_a_head_printed_in_a_report_is_found_and_a_strange_one_is_not(busy: Offi
     strange = busy.smsd("audit", "verify", "--head", printed, "--head", "ab" * 32)
     assert strange.status == 1
     assert "head abababab…: not in the chain" in strange.out
+
+
+def test_the_command_a_report_prints_works_as_it_stands_with_the_seal_in_its_place(busy: Office) -> None:
+    day = busy.smsd("report", "--json").json["audit_heads"][0]["date"]
+    page = unescape((busy.folder / "reports" / day / "report.html").read_text("utf-8"))
+    (printed,) = re.findall(r"<code>smsd (audit verify .*?)</code>", page)
+    (seal,) = re.findall(r"<code>([0-9a-f ]{71})</code>", page)
+    shown = busy.smsd(*shlex.split(printed.replace("<seal>", seal)))
+    assert (shown.status, "in the chain" in shown.out) == (0, True)
 
 
 def test_a_head_of_another_place_is_not_taken_for_the_end_of_a_day(busy: Office) -> None:

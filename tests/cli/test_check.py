@@ -70,6 +70,32 @@ def test_faults_of_a_database_fail_its_agency_alone(sound: Office) -> None:
     assert found["nha-trang", "view"]["hint"]
 
 
+def test_a_relative_file_counts_from_the_agencys_own_file_and_is_told_in_full_when_it_is_not_there(
+    sound: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    sound.agency("loc-tho", database="sqlite:///motcua.db")
+    found = results(sound, "loc-tho")["loc-tho", "connection"]
+    assert found["state"] == "failed"
+    assert f"no database {sound.folder}/agencies/motcua.db," in found["message"]
+    assert "no such file" in found["hint"]
+    assert (
+        results(sound, "nha-trang")["nha-trang", "connection"]["state"] == "ok"
+    )  # its file says ../nha-trang.db
+
+
+def test_a_wrong_file_outweighs_a_failed_check_and_the_others_are_looked_at_all_the_same(
+    sound: Office,
+) -> None:
+    sound.databases["nha-trang"].lose_view()
+    (sound.folder / "agencies" / "loc-tho.yaml").write_text("name: Lộc Thọ\n")
+    assert sound.smsd("check").status == 2
+    found = results(sound)
+    assert found["nha-trang", "view"]["state"] == "failed"
+    assert found["so-xay-dung", "connection"]["state"] == "ok"
+    assert found["loc-tho", "file"]["state"] == "failed"
+
+
 def test_a_database_out_of_reach_does_not_keep_the_others_waiting(sound: Office) -> None:
     sound.agency(
         "so-xay-dung",

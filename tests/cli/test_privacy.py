@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -101,7 +105,7 @@ def test_erasing_leaves_counts_and_masks_and_says_what_it_did_not_touch(told: Of
         for p in (told.folder / "reports").rglob("*.*")
         if p.suffix in (".csv", ".html")
     }
-    shown = told.smsd("privacy", "erase", "+84 905 123 456")
+    shown = told.smsd("privacy", "erase", "+84 905 123 456", "--yes")
     assert shown.status == 0
     assert (
         "Erased of 0905***456: 1 messages, the number of 1 dossiers, 1 look-ups, 1 spooled lines."
@@ -127,8 +131,70 @@ def test_erasing_leaves_counts_and_masks_and_says_what_it_did_not_touch(told: Of
     assert told.smsd("trace", "nha-trang-1").status == 0
 
 
+def erase_at_a_terminal(office: Office, *words: str, typed: str) -> subprocess.CompletedProcess[str]:
+    """``smsd privacy erase`` with a terminal for its standard input, on which somebody types this."""
+    terminal, its_input = pty.openpty()
+    command = [sys.executable, "-m", "smsd", "--config", str(office.config), "privacy", "erase", *words]
+    try:
+        os.write(terminal, typed.encode())
+        return subprocess.run(
+            command, stdin=its_input, capture_output=True, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(terminal)
+        os.close(its_input)
+
+
+def kept_of_the_number(office: Office) -> list[tuple[Any, ...]]:
+    return stored(
+        office, "SELECT phone, text FROM messages UNION SELECT number_digest, answer FROM inquiries"
+    )
+
+
+@pytest.mark.parametrize("typed", ["no\n", "\n", "y\n", "\x04"], ids=["no", "nothing", "y", "end of input"])
+def test_at_a_terminal_it_tells_what_it_comes_to_and_anything_but_yes_changes_nothing(
+    told: Office, typed: str
+) -> None:
+    before = kept_of_the_number(told)
+    done = erase_at_a_terminal(told, NUMBER, typed=typed)
+    assert (done.returncode, done.stdout) == (1, "")
+    said = done.stderr
+    assert (
+        "To be erased of 0905***456, for good: 1 messages, the number of 1 dossiers, 1 look-ups, 1 spooled lines."
+        in said
+    )
+    assert "Not touched: 0 messages on their way, 1 open dossiers." in said
+    assert said.endswith("Type yes to erase: smsd: nothing was erased\n")
+    assert "905123456" not in said
+    assert kept_of_the_number(told) == before
+    assert stored(told, "SELECT count(*) FROM decisions") == [(0,)]
+
+
+def test_at_a_terminal_yes_erases_as_much_as_was_told_and_the_document_stays_alone(told: Office) -> None:
+    done = erase_at_a_terminal(told, "-", "--json", typed="0905 123 456\nyes\n")
+    assert done.returncode == 0, done.stderr
+    erased = json.loads(done.stdout)["erased"]
+    assert erased == {"messages": 1, "dossiers": 1, "lookups": 1, "spooled": 1}
+    assert "1 messages, the number of 1 dossiers, 1 look-ups, 1 spooled lines" in done.stderr
+    assert stored(told, "SELECT count(*), count(phone) FROM messages") == [(1, 0)]
+
+
+@pytest.mark.parametrize("words", [(NUMBER,), (NUMBER, "--json"), ("-",)], ids=" ".join)
+def test_without_a_terminal_and_without_yes_it_is_refused_and_changes_nothing(
+    told: Office, words: tuple[str, ...]
+) -> None:
+    before = kept_of_the_number(told)
+    done = CliRunner().invoke(
+        main, ["--config", str(told.config), "privacy", "erase", *words], input=f"{NUMBER}\nyes\n"
+    )
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "nothing was erased" in done.stderr and "--yes" in done.stderr
+    assert kept_of_the_number(told) == before
+    assert stored(told, "SELECT count(*) FROM decisions") == [(0,)]
+
+
 def test_what_was_erased_is_never_sent_again_whatever_comes_next(told: Office) -> None:
-    told.smsd("privacy", "erase", NUMBER)
+    told.smsd("privacy", "erase", NUMBER, "--yes")
     sent = len(told.spooled())
     assert told.once() == 0
     assert told.smsd("poll", "nha-trang", "--baseline").status == 0
@@ -139,19 +205,19 @@ def test_what_was_erased_is_never_sent_again_whatever_comes_next(told: Office) -
     told.move("nha-trang-1", READY)  # something new at the agency: it is read again, and is news
     assert told.once(later=timedelta(days=1)) == 0
     assert len(told.spooled()) == sent + 1
-    assert told.smsd("privacy", "erase", NUMBER, "--json").json["erased"]["messages"] == 1
+    assert told.smsd("privacy", "erase", NUMBER, "--yes", "--json").json["erased"]["messages"] == 1
 
 
 def test_a_message_on_its_way_is_not_touched_and_is_named(told: Office) -> None:
     told.move("nha-trang-2", READY)
     assert told.smsd("poll", "nha-trang").status == 0
-    document = told.smsd("privacy", "erase", NUMBER, "--json").json
+    document = told.smsd("privacy", "erase", NUMBER, "--yes", "--json").json
     assert document["phone"] == "0905***456"
     assert [(m["dossier_code"], m["state"]) for m in document["on_their_way"]] == [("nha-trang-2", "queued")]
     assert [d["code"] for d in document["still_needed"]] == ["nha-trang-2"]
     assert told.once() == 0
     assert told.spooled()[-1]["to"] == "84905123456"
-    assert told.smsd("privacy", "erase", NUMBER, "--json").json["erased"]["messages"] == 1
+    assert told.smsd("privacy", "erase", NUMBER, "--yes", "--json").json["erased"]["messages"] == 1
 
 
 def test_the_number_can_be_read_from_standard_input_so_that_no_history_keeps_it(told: Office) -> None:

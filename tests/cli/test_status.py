@@ -11,7 +11,7 @@ from smsd.adapters.store.engine import Database
 from smsd.adapters.store.journal import Journal
 from smsd.core.clock import SystemClock
 from smsd.daemon_fact import DAEMON_FACT
-from tests.cli.office import READY, Office
+from tests.cli.office import READY, RECEIVED, SUPPLEMENT, Office
 
 
 def test_a_sound_installation_is_told_agency_by_agency(baselined: Office) -> None:
@@ -38,6 +38,34 @@ def test_programs_read_the_same_with_lag_and_queue(baselined: Office) -> None:
     assert 0 <= agency["lag_seconds"] < 60
     assert datetime.fromisoformat(agency["last_good_at"]).tzinfo is not None
     assert (agency["rows"], agency["dossiers"], agency["error"]) == (4, 4, None)
+
+
+def test_why_messages_wait_is_told_in_a_line_and_to_programs(baselined: Office) -> None:
+    assert "waiting" not in baselined.smsd("status").out
+    assert baselined.smsd("status", "--json").json["waiting"]["messages"] == 0
+    baselined.configure(notices={"result_ready": {"settle": "1h"}, "supplement": {"settle": "0s"}})
+    baselined.move("nha-trang-0", READY)
+    baselined.move("nha-trang-1", READY)
+    baselined.move("nha-trang-2", RECEIVED, status=SUPPLEMENT)
+    assert baselined.smsd("poll", "nha-trang").status == 0
+    assert "\nwaiting  3 (2 settling, 1 until the daemon works)\n" in baselined.smsd("status").out
+    told = baselined.smsd("status", "--json").json["waiting"]
+    assert told["messages"] == 3
+    settling, due = told["why"]
+    assert (settling["reason"], settling["messages"], settling["agencies"]) == ("settling", 2, ["nha-trang"])
+    wait = datetime.fromisoformat(settling["until"]) - datetime.now(baselined.zone)
+    assert timedelta(minutes=55) < wait <= timedelta(hours=1)
+    assert (due["reason"], due["messages"], due["until"]) == ("daemon", 1, None)
+
+
+def test_outside_sending_hours_the_line_tells_when_they_begin(baselined: Office) -> None:
+    baselined.configure(messages={"sending_hours": "03:00-04:00"})  # it is noon
+    baselined.move("nha-trang-0", READY)
+    assert baselined.smsd("poll", "nha-trang").status == 0
+    database = Database(f"sqlite:///{baselined.folder / 'smsd.db'}")
+    database.lock()
+    assert "\nwaiting  1 (1 until 03:00)\n" in baselined.smsd("status").out
+    database.close()
 
 
 def test_an_agency_that_cannot_be_read_is_told_with_its_fault_and_ends_with_1(baselined: Office) -> None:

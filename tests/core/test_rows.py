@@ -135,6 +135,26 @@ def test_any_text_is_an_instant_a_blank_or_refused(raw: str) -> None:
     assert (instant is None) == (not raw.strip())
 
 
+@given(
+    st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda m: str(m.replace(microsecond=0))),
+    st.lists(st.tuples(st.integers(0, 18), st.sampled_from("0159 -:T.,+Zz٣W\t")), max_size=3),
+)
+def test_the_usual_spelling_is_read_as_any_other(usual: str, changes: list[tuple[int, str]]) -> None:
+    text = list(usual)
+    for place, char in changes:
+        text[place] = char
+
+    def read(written: str) -> object:
+        try:
+            return parse_instant(written, ZONE)
+        except ValueError:
+            return None
+
+    written = "".join(text)
+    # with two spaces it is not of the usual length
+    assert text[10] not in " Tt" or read(written) == read(f"{written[:10]}  {written[11:]}")
+
+
 def test_a_whole_row_becomes_a_dossier() -> None:
     raw = (
         " H32.12-1 ",

@@ -274,7 +274,7 @@ def test_the_page_ends_with_the_seal_of_the_audit_and_a_closed_day_keeps_it(
         (head,) = service.heads(DAY, DAY, provisional=provisional)
         assert printed_head(head.hash) in page.text
         assert ("provisional, up to now" in page.text) == provisional
-        assert "smsd audit verify --head" in page.text
+        assert 'smsd audit verify --head "<seal>" tells' in page.text
         heads.append(head.event_id)
     assert heads == [1, 2, 3, 3]
 
@@ -298,4 +298,4 @@ def test_the_seal_is_explained_in_vietnamese(database: ReportDatabase, folder: P
         record_events(connection, [("m1", "queued", None)], NOON)
     page = Page(a_service(database, folder, language="vi").write(DAY, agencies=[NHA_TRANG]).page)
     assert "Mã niêm phong nhật ký (đến hết ngày 03/08/2026):" in page.text
-    assert "Giữ bản in này" in page.text
+    assert 'Giữ bản in này: về sau lệnh smsd audit verify --head "<mã>" cho biết' in page.text

@@ -97,6 +97,19 @@ def test_the_first_is_back_when_it_takes_a_message(roads: Roads) -> None:
     assert roads.taken() == (before[0] + 1, before[1])
 
 
+def test_a_gateway_that_comes_and_goes_is_left_only_after_its_whole_patience_each_time(roads: Roads) -> None:
+    entered(roads.stage)
+    roads.pass_time(1)
+    for round_ in range(2, 8):
+        roads.first.script(RETRY)
+        ready_too(roads.stage, round_)
+        roads.pass_time(4)
+        assert (roads.sends(), roads.taken()) == ("first", (round_ - 1, 0))
+        roads.first.mend()
+        roads.pass_time(2)
+    assert roads.taken() == (7, 0)
+
+
 def test_a_message_that_the_first_may_have_taken_is_never_given_to_the_second(roads: Roads) -> None:
     roads.first.script(LOST, times=1)
     entered(roads.stage)

@@ -18,7 +18,6 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "64MB",
-    "max_connections": "100",
     "timezone": "Asia/Ho_Chi_Minh",
 }
 
@@ -43,8 +42,9 @@ def free_port() -> int:
 class PostgresServer:
     """One cluster. `database` makes an empty database; `stop` and `start` interrupt the server as operators do."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, max_connections: int = 100) -> None:
         self.folder = folder
+        self._settings = _SETTINGS | {"max_connections": str(max_connections)}
         self.port = free_port()
         self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        settings = dict(_SETTINGS, port=str(self.port), unix_socket_directories=str(self.folder))
+        settings = dict(self._settings, port=str(self.port), unix_socket_directories=str(self.folder))
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         log = str(self.folder / "log")
         # pg_ctl's own pipes would be inherited by the server and never close

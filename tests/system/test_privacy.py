@@ -256,7 +256,8 @@ def operators_ask(day: Day) -> None:
         ("held", "release", "reads"), ("held", "discard", "many"),
         ("lookup", "MCKH H32.00"), ("purge",), ("backup", str(day.folder / "copy.db")), ("trace", "no such"),
         *(("trace", f"H32.{number:02}") for number in (0, 5, 9, 10, 11)),
-        ("privacy", "erase", "0905111001"), ("privacy", "erase", "0258 3811 011"),
+        ("privacy", "erase", "0905111001"), ("privacy", "erase", "0905111001", "--yes"),
+        ("privacy", "erase", "0258 3811 011", "--yes"),
     ):  # fmt: skip
         day.smsd(*words)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, or_, select
 
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.mapping import chunks
@@ -30,6 +31,20 @@ _TRACED_MESSAGE = tuple(
         "handed_over_at", "final_at", "detail",
     )
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedGroup:
+    """Queued messages of an agency that wait alike: ``later``, not before ``first_at`` at the earliest; ``tried``
+    before; ``missing``, the last full read did not have their dossiers."""
+
+    agency: str
+    settle: timedelta
+    later: bool
+    tried: bool
+    missing: bool
+    messages: int
+    first_at: datetime
 
 
 class Views:
@@ -66,6 +81,32 @@ class Views:
             .group_by(messages.c.agency, messages.c.state)
         )
         return {(agency, state): count for agency, state, count in connection.execute(query)}
+
+    def queued(self, now: datetime) -> list[QueuedGroup]:
+        """What is queued, in groups that wait alike."""
+        missing = exists().where(
+            dossiers.c.agency == messages.c.agency,
+            dossiers.c.code == messages.c.dossier_code,
+            or_(dossiers.c.missing_reads > 0, dossiers.c.gone_at.is_not(None)),
+        )
+        alike = (
+            messages.c.agency,
+            messages.c.settle,
+            (messages.c.next_at > now).label("later"),
+            (messages.c.attempts > 0).label("tried"),
+            missing.label("missing"),
+        )
+        query = (
+            select(*alike, func.count(), func.min(messages.c.next_at))
+            .where(messages.c.state == MessageState.QUEUED, messages.c.final_at.is_(None))
+            .group_by(messages.c.agency, messages.c.settle, "later", "tried", "missing")
+            .order_by(messages.c.agency, messages.c.settle, "later", "tried", "missing")
+        )
+        with self._database.reading() as connection:
+            return [
+                QueuedGroup(agency, settle, bool(later), bool(tried), bool(gone), count, first_at)
+                for agency, settle, later, tried, gone, count, first_at in connection.execute(query)
+            ]
 
     def message_totals(self, since: datetime) -> list[tuple[str, str, str, str, int]]:
         """Messages made since an instant, by agency, kind, state and reason."""
