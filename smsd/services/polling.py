@@ -32,8 +32,9 @@ from smsd.services.making import APOLOGY_RUN, Applied
 from smsd.services.passes import apology_window, pass_may_run
 from smsd.services.ports import AgencyReader, Alarms, RunKey
 from smsd.services.reading import Occasion, Reads
-from smsd.services.reads import Appointment, Job
+from smsd.services.reads import Job
 from smsd.services.storage import RunBook, SnapshotStore
+from smsd.services.timetable import Timetable
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +81,7 @@ class Poller:
         self._on_messages = on_messages
         self.workers = workers
         self._plans: dict[str, AgencyPlan] = {}
-        self._next: dict[str, Appointment] = {}
+        self._times = Timetable({})
         self._attempted: dict[str, datetime] = {}
         self._readers: dict[str, AgencyReader] = {}
         self._jobs: dict[str, Job] = {}
@@ -102,7 +103,7 @@ class Poller:
                 if agency not in self._jobs:  # else its thread closes it
                     reader.close()
             self._plans = dict(plans)
-            self._next = {}
+            self._times = Timetable({agency: plan.policy.interval for agency, plan in plans.items()})
 
     # the daemon's way: threads and deadlines
 
@@ -111,6 +112,7 @@ class Poller:
         now = self._clock.now()
         with self._lock:
             self._reap()
+            self._times.begin(now, self._last_attempt)
             for agency in self._due(now):
                 if self._active() >= self.workers:
                     break
@@ -161,14 +163,13 @@ class Poller:
         for agency, plan in self._plans.items():
             if agency in self._jobs or self._hanging(agency) >= MOST_ABANDONED:
                 continue
-            appointment = self._next.get(agency)
-            if appointment is None or appointment.is_due(now) or self._pass_waits(plan, now):
+            if self._times.is_due(agency, now) or self._pass_waits(plan, now):
                 due.append(agency)
-        return sorted(due, key=self._due_since)
+        return sorted(due, key=self._times.due_since)
 
-    def _due_since(self, agency: str) -> float:
-        appointment = self._next.get(agency)
-        return appointment.at.timestamp() if appointment is not None else 0.0
+    def _last_attempt(self, agency: str) -> datetime | None:
+        record = self._store.agency(agency)
+        return record.attempted_at if record is not None else None
 
     def _hanging(self, agency: str) -> int:
         return sum(1 for job in self._abandoned if job.agency == agency)
@@ -181,7 +182,7 @@ class Poller:
         plan = self._plans[agency]
         started = self._monotonic()
         self._attempted[agency] = now
-        self._appoint(agency, now, plan.policy.interval)
+        self._times.follow(agency, now)
         try:
             reader = self._readers.get(agency) or plan.open_reader()
         except AgencyError as error:
@@ -192,9 +193,6 @@ class Poller:
         job.thread = threading.Thread(target=self._run, args=(job, plan), name=f"poll-{agency}", daemon=True)
         self._jobs[agency] = job
         job.thread.start()
-
-    def _appoint(self, agency: str, after: datetime, wait: timedelta) -> None:
-        self._next[agency] = Appointment(after + wait, wait)
 
     def _run(self, job: Job, plan: AgencyPlan) -> None:
         try:
@@ -294,7 +292,7 @@ class Poller:
 
     def _succeeded(self, plan: AgencyPlan, applied: Applied, started_at: datetime) -> None:
         agency = plan.policy.id
-        self._appoint(agency, started_at, plan.policy.interval)
+        self._times.follow(agency, started_at)
         self._alarms.clear(f"agency:{agency}")
         if applied.baseline:
             log.info("baseline_taken", agency=agency, rows=applied.rows)
@@ -334,7 +332,7 @@ class Poller:
         except SmsdError as store_error:
             log.error("store_failed", error=store_error.message)
             return
-        self._appoint(agency, now, backoff(failures, plan.policy.interval, LONGEST_READ_WAIT))
+        self._times.put_off(agency, now, backoff(failures, plan.policy.interval, LONGEST_READ_WAIT))
         log.warning("read_failed", agency=agency, code=error.code, error=error.message, failures=failures)
         if error.code in _MENDED_BY_PEOPLE or failures >= FAILURES_BEFORE_ALARM:
             self._alarms.raise_alarm(f"agency:{agency}", f"{agency}: {error.message}", hint=error.hint)

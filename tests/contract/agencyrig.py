@@ -1,7 +1,13 @@
-"""Agencies of every kind as the contract tests of readers and looks take them, the fake one of other tests included."""
+"""Agencies of every kind as the contract tests of readers and looks take them, the fake one of other tests included.
+
+A real SQL Server is among them where SMSD_TEST_MSSQL_URL names one. Without it nothing stands for it: there the tests
+with the suite's own responder have to do.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,12 +15,17 @@ from typing import Any
 
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.services.ports import AgencyReader
+from tests.contract.sqlserveragency import real_server
 from tests.support.agencyviews import AgencyDatabase
 from tests.support.fakereader import FakeAgency
 from tests.support.summingreader import SummingReader
 
 SOON = 5.0
 """Seconds: far more than an interrupted read needs, far less than the view hangs."""
+
+SQLSERVER_URL = real_server(os.environ)
+REAL_SQLSERVER = ("sqlserver",) if SQLSERVER_URL is not None else ()
+KINDS = ("sqlite", "postgresql", *REAL_SQLSERVER, "fake")
 
 
 @dataclass
@@ -24,6 +35,11 @@ class Rig:
     kind: str
     agency: Any
     open: Callable[..., AgencyReader]
+
+    @property
+    def short(self) -> timedelta:
+        """A deadline that leaves time to connect, and not much more."""
+        return timedelta(seconds=2 if self.kind == "sqlserver" else 0.3)
 
 
 def open_real(agency: AgencyDatabase, **changes: Any) -> AgencyReader:
@@ -49,3 +65,19 @@ def a_row(number: int = 1, **changes: object) -> dict[str, object]:
         "updated_at": "2026-08-01 10:00:00",
     }
     return row | changes
+
+
+def held_up(reader: AgencyReader, seconds: float = 0.5) -> Callable[[], bool]:
+    """A condition that comes true when one statement of the reader lasts: few logins may ask a server what waits."""
+    statement: list[tuple[object, float]] = []
+
+    def lasts() -> bool:
+        link: Any = getattr(reader, "_link", None)
+        if link is None or not link._busy:
+            statement.clear()
+            return False
+        if not statement or statement[0][0] is not link._cursor:
+            statement[:] = [(link._cursor, time.monotonic())]
+        return time.monotonic() - statement[0][1] > seconds
+
+    return lasts

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from smsd.services.ports import AgencyReader
-from tests.contract.agencyrig import Rig, open_fake, open_real
+from tests.contract.agencyrig import KINDS, REAL_SQLSERVER, SQLSERVER_URL, Rig, open_fake, open_real
+from tests.contract.sqlserveragency import SqlServerAgency
 from tests.support.agencyviews import PostgresAgency, SqliteAgency
 from tests.support.fakereader import FakeAgency
+
+collect_ignore = [] if REAL_SQLSERVER else ["test_agencydb_sqlserver_real.py"]
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def silent_port() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "fake"])
+@pytest.fixture(params=KINDS)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """An agency of each kind; its readers are closed after the test."""
     opened: list[AgencyReader] = []
@@ -34,6 +37,9 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         agency, make = FakeAgency(), open_fake
     elif request.param == "sqlite":
         agency, make = SqliteAgency(tmp_path / "100% của ai? #1.db"), open_real
+    elif request.param == "sqlserver":
+        assert SQLSERVER_URL is not None
+        agency, make = SqlServerAgency(SQLSERVER_URL), open_real
     else:
         agency = PostgresAgency(request.getfixturevalue("postgres"), request.getfixturevalue("pg_database"))
         make = open_real

@@ -6,6 +6,7 @@ ought to be is.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -159,6 +160,21 @@ def test_sums_cover_the_deciding_columns_there_are_and_nothing_else(agency: Agen
         ]
 
     assert len(shapes) == 3
+
+
+def test_sums_keep_all_digits_of_numbers_and_dates_and_are_never_cut_off(agency: Agency) -> None:
+    """Style 2: floats with 16 digits and not 6, money with 4 places and not 2. Style 126: dates to the last digit."""
+    agency.answer = Rows(SUMMED)
+    with agency.reader().look() as look:
+        assert isinstance(look, SummingLook)
+        look.sums()
+
+    converted = re.findall(r"CONVERT\(nvarchar\((\d+)\), \[(\w+)\], (\d+)\)", agency.said)
+    styles = {column: style for _, column, style in converted}
+    assert styles == {column: "126" if column in ("due_at", "resolved_at") else "2" for column in DECIDING}
+    together = sum(int(length) for length, _, _ in converted[1:]) + len(DECIDING)
+    assert together <= 4_000, "CONCAT of more is cut off without a word"
+    assert agency.said.count("CONVERT(nvarchar(") == len(converted) == len(DECIDING) + 1
 
 
 def test_a_server_that_cannot_hash_has_no_sums_and_the_look_goes_on(agency: Agency) -> None:

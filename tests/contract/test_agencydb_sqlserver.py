@@ -325,6 +325,19 @@ OUTCOMES: list[tuple[Callable[..., Exception], str, str, str]] = [
         "database_missing",
     ),
     (
+        pyodbc.InterfaceError,
+        "28000",
+        "Login failed for user 'smsd'. (18456) (SQLDriverConnect); [28000] [Microsoft][ODBC Driver 18 for SQL Server]"
+        '[SQL Server]Cannot open database "MotCua" requested by the login. The login failed. (4060)',
+        "database_missing",
+    ),
+    (
+        pyodbc.OperationalError,
+        "08001",
+        "SSL Provider: [error:0A000086:SSL routines::certificate verify failed:self-signed certificate] (-1)",
+        "unreachable",
+    ),
+    (
         pyodbc.OperationalError,
         "08S01",
         "Unable to connect: Adaptive Server is unavailable (20009)",
@@ -364,6 +377,18 @@ def test_what_the_driver_says_has_a_code(
     assert error.code == code
     assert "S3cret" not in str(error)
     assert "[FreeTDS]" not in error.message
+
+
+def test_a_certificate_that_the_driver_does_not_trust_has_a_hint_of_its_own() -> None:
+    database = SqlServer(make_url(URL.format(host="h", driver="ODBC+Driver+18+for+SQL+Server")), VIEW)
+    said = (
+        "[Microsoft][ODBC Driver 18 for SQL Server]SSL Provider: [error:0A000086::certificate verify failed]"
+    )
+
+    error = database.translate(pyodbc.OperationalError("08001", f"[08001] {said} (-1)"), connecting=True)
+
+    assert error.code == "unreachable"
+    assert "TrustServerCertificate=yes" in error.hint
 
 
 def test_a_value_the_server_choked_on_is_not_repeated() -> None:

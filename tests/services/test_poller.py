@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,14 @@ import structlog
 from smsd.core.errors import AgencyError, StoreError
 from smsd.services.polling import AgencyPlan, Poller
 from smsd.services.ports import AgencyReader
+from smsd.services.timetable import FIRST_STEP, FIRST_WITHIN
 from tests.services.stage import HOUR, MINUTE, READY, Stage, a_row
 from tests.support.builders import a_policy, local
 from tests.support.fakereader import FakeAgency, FakeReader
 from tests.support.postgres import wait_until
+
+SECOND = timedelta(seconds=1)
+TURN = timedelta(seconds=0.5)
 
 
 class Seconds:
@@ -119,12 +124,86 @@ def test_each_agency_is_read_once_an_interval(province: Province) -> None:
     province.tick()
     first = province.last_good("one")
     assert first == province.stage.clock.now()
-    province.stage.clock.forward(MINUTE - timedelta(seconds=1))
+    province.stage.clock.forward(MINUTE / 2 - timedelta(seconds=1))
     province.tick()
     assert province.last_good("one") == first
-    province.stage.clock.forward(timedelta(seconds=1))
+    province.stage.clock.forward(MINUTE / 2 + timedelta(seconds=1))
     province.tick()
-    assert province.last_good("one") == province.stage.clock.now()
+    second = province.last_good("one")
+    assert second == province.stage.clock.now()
+    for _ in range(5):  # the first waits may be shorter
+        province.stage.clock.forward(MINUTE)
+        province.tick()
+        assert province.last_good("one") == province.stage.clock.now()
+
+
+def reads_until(province: Province, until: datetime) -> dict[str, list[datetime]]:
+    """When each agency was read, with a turn of the daemon every half second."""
+    seen: dict[str, list[datetime]] = {agency: [] for agency in province.plans}
+    while province.stage.clock.now() < until:
+        for _ in range(len(province.plans)):  # more than there are slots for
+            province.tick()
+        for record in province.stage.snapshots.agencies():
+            good = record.last_good_at
+            if good is not None and good not in seen[record.id]:
+                seen[record.id].append(good)
+        province.stage.clock.forward(TURN)
+    return seen
+
+
+def crowds(reads: dict[str, list[datetime]], since: datetime) -> list[list[str]]:
+    """The agencies that were read in the same turn."""
+    at: dict[datetime, list[str]] = {}
+    for agency, instants in reads.items():
+        for instant in instants:
+            if instant >= since:
+                at.setdefault(instant, []).append(agency)
+    return [agencies for agencies in at.values() if len(agencies) > 1]
+
+
+def test_thirteen_agencies_are_not_read_at_once_and_each_within_its_interval(province: Province) -> None:
+    for n in range(13):
+        province.add(f"a{n:02}")
+    started = province.stage.clock.now()
+
+    reads = reads_until(province, started + 6 * MINUTE)
+
+    for instants in reads.values():
+        assert instants[0] < started + FIRST_WITHIN
+        assert max(b - a for a, b in pairwise([*instants, started + 6 * MINUTE])) <= MINUTE + TURN
+    assert crowds(reads, started + 3 * MINUTE) == []
+    assert sum(1 for instants in reads.values() for at in instants if at >= started + 3 * MINUTE) == 39
+    later = sorted(at for instants in reads.values() for at in instants if at >= started + 3 * MINUTE)
+    assert min(b - a for a, b in pairwise(later)) > 3 * SECOND
+    start = sorted(instants[0] for instants in reads.values())
+    assert min(b - a for a, b in pairwise(start)) >= FIRST_STEP
+
+
+def test_the_pass_is_not_delayed_and_after_it_the_agencies_are_read_apart_again(province: Province) -> None:
+    for n in range(6):
+        province.add(f"a{n:02}")
+    province.stage.clock.at = local("2026-08-03 17:25:00")
+    at = local("2026-08-03 17:30:00")
+
+    reads = reads_until(province, at + 6 * MINUTE)
+
+    assert all(at in instants for instants in reads.values())
+    for instants in reads.values():
+        assert max(b - a for a, b in pairwise(instants)) <= MINUTE + TURN
+    assert crowds(reads, at + 3 * MINUTE) == []
+
+
+def test_a_reload_does_not_make_a_wait_longer_than_the_interval(province: Province) -> None:
+    for n in range(13):
+        province.add(f"a{n:02}")
+    started = province.stage.clock.now()
+    before = reads_until(province, started + 4 * MINUTE + 50 * SECOND)
+
+    province.poller.use(province.plans)
+    after = reads_until(province, started + 6 * MINUTE)
+
+    for agency, instants in before.items():
+        assert max(b - a for a, b in pairwise([*instants, *after[agency]])) <= MINUTE + TURN
 
 
 def test_a_read_past_its_deadline_is_given_up_and_written_down(province: Province) -> None:
@@ -147,6 +226,7 @@ def test_hanging_agencies_cost_no_slot(province: Province) -> None:
     for _ in range(3):
         province.poller.tick()
         province.seconds.at += 1.1
+        province.stage.clock.forward(FIRST_STEP)
     wait_until(lambda: (province.poller.tick() or province.reads("well")) == 1)
 
 
@@ -211,6 +291,8 @@ def test_a_driver_missing_when_the_reader_is_opened_stops_nobody_else(province: 
         a_policy(id="broken"), "source", "positions", timedelta(seconds=30), no_driver
     )
     province.poller.use(province.plans)
+    province.tick()
+    province.stage.clock.forward(FIRST_STEP)
     province.tick()
     assert province.reads("well") == 1
     record = province.stage.snapshots.agency("broken")

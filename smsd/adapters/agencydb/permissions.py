@@ -50,7 +50,7 @@ SELECT CASE WHEN HAS_PERMS_BY_NAME(?, 'OBJECT', 'INSERT') = 1 OR HAS_PERMS_BY_NA
               OR EXISTS (SELECT 1 FROM fn_my_permissions(?, 'OBJECT')
                          WHERE permission_name IN ('INSERT', 'UPDATE', 'DELETE', 'ALTER', 'CONTROL', 'TAKE OWNERSHIP'))
             THEN 1 ELSE 0 END,
-       CASE WHEN IS_ROLEMEMBER('db_owner') = 1 OR IS_ROLEMEMBER('db_datawriter') = 1
+       CASE WHEN IS_MEMBER('db_owner') = 1 OR IS_MEMBER('db_datawriter') = 1
               OR HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'INSERT') = 1
               OR HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'UPDATE') = 1
               OR HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'DELETE') = 1
@@ -61,8 +61,8 @@ SELECT CASE WHEN HAS_PERMS_BY_NAME(?, 'OBJECT', 'INSERT') = 1 OR HAS_PERMS_BY_NA
                          WHERE HAS_PERMS_BY_NAME(n.name, 'OBJECT', 'INSERT') = 1
                             OR HAS_PERMS_BY_NAME(n.name, 'OBJECT', 'UPDATE') = 1
                             OR HAS_PERMS_BY_NAME(n.name, 'OBJECT', 'DELETE') = 1) THEN 1 ELSE 0 END,
-       CASE WHEN HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE') = 1 OR IS_ROLEMEMBER('db_ddladmin') = 1
-              OR IS_ROLEMEMBER('db_securityadmin') = 1 THEN 1 ELSE 0 END,
+       CASE WHEN HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'CREATE TABLE') = 1 OR IS_MEMBER('db_ddladmin') = 1
+              OR IS_MEMBER('db_securityadmin') = 1 THEN 1 ELSE 0 END,
        CASE WHEN IS_SRVROLEMEMBER('sysadmin') = 1
               OR HAS_PERMS_BY_NAME(NULL, NULL, 'CONTROL SERVER') = 1 THEN 1 ELSE 0 END
 """

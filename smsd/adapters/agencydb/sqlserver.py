@@ -81,6 +81,10 @@ _NUMBER = re.compile(r"\((-?[0-9]+)\)")
 _READ_COMMITTED_HINT = (
     "a writer may hold locks: ask the administrator for READ_COMMITTED_SNAPSHOT ON, or raise `timeout`"
 )
+_CERTIFICATE_HINT = (
+    "the driver does not trust the server's certificate: install that of its authority on this machine, or add "
+    "TrustServerCertificate=yes to `database`"
+)
 
 
 class SqlServerLink(Link):
@@ -169,8 +173,13 @@ class SqlServer(Database):
         said = str(error.args[1]) if len(error.args) > 1 else str(error)
         if "Can't open lib" in said:
             return DRIVER_MISSING, "", False
+        if "certificate verify failed" in said:
+            return UNREACHABLE, _CERTIFICATE_HINT, False
         numbers = [int(number) for number in _NUMBER.findall(said)]
-        code = next((_NATIVE[number] for number in numbers if number in _NATIVE), _STATES.get(state))
+        known = [_NATIVE[number] for number in numbers if number in _NATIVE]
+        code = known[0] if known else _STATES.get(state)
+        if DATABASE_MISSING in known:  # with it comes, first or last, that the login failed
+            code = DATABASE_MISSING
         if code == TIMEOUT and connecting:
             code = UNREACHABLE
         if (

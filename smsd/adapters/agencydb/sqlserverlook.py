@@ -1,7 +1,8 @@
 """A look at a SQL Server view: SELECTs, and sums that the server computes.
 
 HASHBYTES and not CHECKSUM, which takes capitals for small letters. Without snapshots the rows may be newer than the
-sums; then the next sums differ again, and the rows are read once more.
+sums; then the next sums differ again, and the rows are read once more. SQL Server 2012 and later can; an older one has
+no CONCAT, and its views are read whole.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from smsd.core.errors import AgencyError
 from smsd.services.rowblocks import BUCKETS, DECIDING, BucketSums, Take
 
 _DATES = frozenset({"due_at", "resolved_at"})
+_SUMMED_LENGTH = 600
+"""How much of a text its sum covers: what the six columns make together stays below the 4,000 characters at which
+CONCAT would cut off. What changes only beyond is found by the next sweep."""
 
 
 class SqlServerLook(SqlLook):
@@ -60,10 +64,11 @@ class SqlServerLook(SqlLook):
     def _has(self, column: str) -> bool:
         return self._ground.found.of(column) is not None
 
-    def _text(self, column: str) -> str:
-        style = ", 126" if column in _DATES else ""
-        return f"ISNULL(CONVERT(nvarchar(1000), {self.column(column)}{style}), NCHAR(1))"
+    def _text(self, column: str, null: str = "NCHAR(1)") -> str:
+        """A value as text: dates as ISO 8601, floats and money with all their digits; texts leave a style aside."""
+        style = 126 if column in _DATES else 2
+        return f"ISNULL(CONVERT(nvarchar({_SUMMED_LENGTH}), {self.column(column)}, {style}), {null})"
 
     def _bucket(self) -> str:
-        code = f"ISNULL(CONVERT(nvarchar(1000), {self.column('dossier_code')}), N'')"
+        code = self._text("dossier_code", null="N''")
         return f"(CONVERT(int, SUBSTRING(HASHBYTES('SHA2_256', {code}), 1, 2)) & {BUCKETS - 1})"
