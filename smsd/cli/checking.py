@@ -15,6 +15,7 @@ import click
 from smsd.adapters.store.engine import Database
 from smsd.adapters.web.dialects.build import dialects_of
 from smsd.cli.frame import FAULT, WRONG_USAGE, Session, command
+from smsd.core.changedates import instant_of_change
 from smsd.core.clock import SystemClock
 from smsd.core.diff import position_of
 from smsd.core.errors import AgencyError, SmsdError
@@ -29,7 +30,6 @@ from smsd.roads import gateways_of
 from smsd.services.deadlines import within
 from smsd.services.polling import AgencyPlan
 from smsd.services.ports import AgencyReader, CheckResult, SummingLook
-from smsd.services.reading import instant_of_change
 
 MANY_SEGMENTS = 3
 _NAMES_SHOWN = 20

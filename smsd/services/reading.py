@@ -7,17 +7,18 @@ last two are checked by a full read every `sweep`, which also counts what they h
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta
 
 import structlog
 
+from smsd.core.changedates import instant_of_change, written_like
 from smsd.core.clock import day_bounds
+from smsd.core.diff import position_of
 from smsd.core.policy import AgencyPolicy, ReadKind
-from smsd.core.rows import parse_instant, text_of
+from smsd.core.rows import VIEW_COLUMNS, RawRow, text_of
 from smsd.services.ports import AgencyLook, AgencyReader, AgencyRecord, SummingLook
 from smsd.services.rowblocks import BUCKETS, BucketSums, RowBlock, Take
 from smsd.services.snapshot import MANY_ROWS, KnownDigests, ReadAgain, Snapshot
@@ -31,14 +32,10 @@ SUMS_FROM_ROWS = 50_000
 """Smaller views are read as fast as they are summed up."""
 MOST_BUCKETS = BUCKETS // 4
 """When more buckets than these differ, reading everything is cheaper."""
-_WRITTEN = re.compile(
-    r"\d{4}-\d\d-\d\d(?P<separator>[ T])\d\d:\d\d(?P<seconds>:\d\d([.,]\d+)?)?(?P<offset>Z|[+-]\d\d(:?\d\d)?)?$"
-)
-_NO_DATE_BEFORE = 1970
-"""Databases write 1753, 1900 or the year 1 for a date that is not known."""
 _FEW_CHANGES = 10_000
 _FEW_OF_ALL = 20
-"""Up to so many changed rows, or one in twenty, the rest of their columns is fetched by code."""
+"""Of up to so many changed rows, or one in twenty, all columns are fetched by code."""
+_STEP, _STATUS = VIEW_COLUMNS.index("step"), VIEW_COLUMNS.index("status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,16 +192,61 @@ class Reading:
 
     def _read_everything(self, snapshot: Snapshot) -> None:
         most = max(_FEW_CHANGES, len(snapshot.known) // _FEW_OF_ALL)
-        partly = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0, most=most)
-        if not partly:
-            return
-        if len(partly) > most or not self._fetch(snapshot, partly):
+        wanted = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0, most=most)
+        if len(wanted) <= most and snapshot.partly:
+            wanted += self._first_seen(snapshot)
+        if wanted and (len(wanted) > most or not self._fetch(snapshot, wanted)):
             snapshot.start_anew()
             self._read_all_rows(snapshot, whole=True)
 
-    def _fetch(self, snapshot: Snapshot, partly: list[tuple[str, int]]) -> bool:
-        """Ask for the whole rows of those that changed. False if one is not what it was a moment ago."""
-        wanted = Counter(digest for _, digest in partly)
+    def _read_all_rows(self, snapshot: Snapshot, *, whole: bool, most: int = 0) -> list[tuple[str, int]]:
+        """Compare all rows with what is known; the codes of those that changed and are wanted with all columns.
+
+        Of these one more than ``most`` at most, which says that there are too many.
+        """
+        wanted: list[tuple[str, int]] = []
+
+        def take(block: RowBlock) -> None:
+            self._occasion.on_block()
+            snapshot.rows += len(block)
+            for place in snapshot.known.fresh(block.digests):
+                row, digest = block.row(place), block.digests[place]
+                code = row[0]
+                if block.whole or not isinstance(
+                    code, str
+                ):  # all is there, or there is no code to ask for more by
+                    snapshot.add(row, digest)
+                elif not self._may_be_written_of(row):
+                    snapshot.add(row, digest, whole=False)
+                elif len(wanted) <= most:
+                    wanted.append((code, digest))
+
+        self._look.everything(take, whole=whole)
+        return wanted
+
+    def _may_be_written_of(self, row: RawRow) -> bool:
+        """Whether a message may say what else stands in a row: its dossier is in a position that has a notice."""
+        step = text_of(row[_STEP])
+        if step is None:
+            return False
+        policy = self._occasion.policy
+        return position_of(step, text_of(row[_STATUS]), policy.positions) in policy.notices
+
+    def _first_seen(self, snapshot: Snapshot) -> list[tuple[str, int]]:
+        """The codes of rows that came without all columns though their dossiers are not known yet; they are wanted."""
+        found: list[tuple[str, int]] = []
+        for block in snapshot.changed.blocks():
+            partly = [row for row in block if not row.whole]
+            known = self._store.remembered_among(self._agency, [row.code for row in partly])
+            for row in partly:
+                if row.code not in known:
+                    snapshot.changed.replace(row.digest)
+                    found.append((str(row.raw[0]), row.digest))
+        return found
+
+    def _fetch(self, snapshot: Snapshot, rows: list[tuple[str, int]]) -> bool:
+        """Ask for these rows with all columns. False if one is not what it was a moment ago."""
+        wanted = Counter(digest for _, digest in rows)
 
         def take(block: RowBlock) -> None:
             self._occasion.on_block()
@@ -213,29 +255,8 @@ class Reading:
                     wanted[digest] -= 1
                     snapshot.add(block.row(place), digest)
 
-        self._look.of_codes(list(dict.fromkeys(code for code, _ in partly)), take)
+        self._look.of_codes(list(dict.fromkeys(code for code, _ in rows)), take)
         return not any(wanted.values())
-
-    def _read_all_rows(self, snapshot: Snapshot, *, whole: bool, most: int = 0) -> list[tuple[str, int]]:
-        """Compare all rows with what is known; the codes of those that changed and came without all columns.
-
-        Of these one more than ``most`` at most, which says that there are too many.
-        """
-        partly: list[tuple[str, int]] = []
-
-        def take(block: RowBlock) -> None:
-            self._occasion.on_block()
-            snapshot.rows += len(block)
-            for place in snapshot.known.fresh(block.digests):
-                code = None if block.whole else block.code(place)
-                if isinstance(code, str):
-                    if len(partly) <= most:
-                        partly.append((code, block.digests[place]))
-                else:  # all is there, or there is no code to ask for more by
-                    snapshot.add(block.row(place), block.digests[place])
-
-        self._look.everything(take, whole=whole)
-        return partly
 
     # some rows
 
@@ -352,33 +373,3 @@ class _LookedAt:
 
 def _codes_in(snapshot: Snapshot) -> set[str]:
     return {row.code for block in snapshot.changed.blocks() for row in block if row.code}
-
-
-def instant_of_change(raw: object, zone: tzinfo) -> datetime | None:
-    """The instant a date of change names; None where it is not known. Raises ValueError for what is no date."""
-    instant = parse_instant(raw, zone)
-    return instant if instant is not None and instant.year >= _NO_DATE_BEFORE else None
-
-
-def written_like(sample: object, instant: datetime, zone: tzinfo) -> object:
-    """An instant as a database's own value of it is written, so that the two compare, as text too."""
-    if isinstance(sample, datetime):
-        return instant.astimezone(sample.tzinfo or zone).replace(tzinfo=sample.tzinfo)
-    if isinstance(sample, date):
-        return instant.astimezone(zone).date()
-    text = str(sample).strip()
-    found = _WRITTEN.match(text)
-    if found is None:  # an unusual spelling: whole days compare in any case, and in any zone a day before
-        day = instant.astimezone(zone) - timedelta(days=len(text) > len("2026-08-03"))
-        return f"{day:%Y-%m-%d}" if "-" in text[:8] else f"{day:%Y%m%d}"
-    offset = found["offset"] or ""
-    own = datetime.fromisoformat(f"2000-01-01T00:00:00{_full(offset)}").tzinfo if offset else zone
-    style = f"%Y-%m-%d{found['separator']}%H:%M{':%S' if found['seconds'] else ''}"
-    if offset:  # as text, an offset comes after a fraction of the same second
-        instant -= timedelta(seconds=1)
-    return f"{instant.astimezone(own):{style}}{offset}"
-
-
-def _full(offset: str) -> str:
-    """`+07` as Python reads it."""
-    return "+00:00" if offset in "Zz" else offset if len(offset) > len("+07") else f"{offset}:00"

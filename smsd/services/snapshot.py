@@ -37,14 +37,18 @@ _PARTS = 64
 
 @dataclass(frozen=True, slots=True)
 class ChangedRow:
-    """A row whose digest is new. ``code`` is cleaned; "" where there is none."""
+    """A row whose digest is new. ``code`` is cleaned; "" where there is none.
+
+    ``whole``: it has all columns; else only those that decide, and its dossier is known.
+    """
 
     code: str
     digest: int
     raw: RawRow
+    whole: bool = True
 
 
-_Row = tuple[str, int, RawRow]
+_Row = tuple[str, int, RawRow, bool]
 _code_of = itemgetter(0)
 
 
@@ -59,10 +63,11 @@ class ChangedRows:
         self._runs: list[array[int]] = []
         """Where in the file each run's pieces begin."""
         self._last: list[_Row] = []
+        self._replaced: set[int] = set()
 
-    def append(self, code: str, row_digest: int, raw: RawRow) -> None:
+    def append(self, code: str, row_digest: int, raw: RawRow, *, whole: bool = True) -> None:
         """Keep one more row."""
-        self._last.append((code, row_digest, raw))
+        self._last.append((code, row_digest, raw, whole))
         if len(self._last) >= _RUN:
             self._lay_aside()
 
@@ -82,8 +87,14 @@ class ChangedRows:
         self._last.sort(key=_code_of)
         runs = [_laid_aside(self._file, begins) for begins in self._runs if self._file is not None]
         rows = merge(*runs, self._last, key=_code_of)
+        if self._replaced:
+            rows = (row for row in rows if row[3] or row[1] not in self._replaced)
         while block := [ChangedRow(*row) for row in islice(rows, _BLOCK)]:
             yield block
+
+    def replace(self, digest: int) -> None:
+        """Rows of this digest that are not whole do not count any more: they are added once more, whole."""
+        self._replaced.add(digest)
 
     def close(self) -> None:
         """Let the file go."""
@@ -188,6 +199,8 @@ class Snapshot:
     """Up to when changes have been read, where they are told by a date."""
     found_before: Collection[str] | None = None
     """Of a full read that checks a cheaper one of the same look: the codes which that found changed."""
+    partly: int = 0
+    """How many changed rows came without all columns."""
     refreshed: ChangedRows = field(default_factory=ChangedRows)
     """Rows that were wanted whole, changed or not."""
     _code_hashes: list[array[int]] = field(default_factory=_no_hashes)
@@ -210,13 +223,14 @@ class Snapshot:
         """Whether a dossier that is not in it has left the view."""
         return self.kind is not ReadKind.CHANGED_BY
 
-    def add(self, raw: RawRow, digest: int) -> None:
+    def add(self, raw: RawRow, digest: int, *, whole: bool = True) -> None:
         """A row that changed."""
         code = text_of(raw[0]) or ""
         if code:
             hashed = hash(code)
             self._code_hashes[hashed % _PARTS].append(hashed)
-        self.changed.append(code, digest, raw)
+        self.partly += not whole
+        self.changed.append(code, digest, raw, whole=whole)
 
     def refresh(self, block: RowBlock) -> None:
         """Rows that were wanted whole."""
@@ -228,7 +242,7 @@ class Snapshot:
         """Forget all rows: they are read once more."""
         self.changed.close()
         self.changed = ChangedRows()
-        self.rows = 0
+        self.rows = self.partly = 0
         self._code_hashes = _no_hashes()
         self.known.begin()
 

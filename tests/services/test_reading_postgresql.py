@@ -7,13 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
+from smsd.adapters.store.schema import dossiers
 from smsd.core.errors import AgencyError
+from smsd.core.model import Dossier
 from smsd.core.policy import ReadKind, ReadRule
+from smsd.core.rows import parse_instant
+from smsd.services.applying import Overtaken
+from smsd.services.reading import Reading
+from smsd.services.snapshot import Snapshot
 from tests.services.stage import HOUR, Stage, a_row
 from tests.support.agencyviews import COLUMNS, PostgresAgency
-from tests.support.builders import a_policy
+from tests.support.builders import ZONE, a_policy
 from tests.support.postgres import PostgresServer
 
 ROWS = [a_row(f"Q{number}", received_at="2026-01-01", due_at="2027-01-01") for number in range(30)]
@@ -55,3 +62,95 @@ def test_rows_that_read_otherwise_a_moment_later_are_there_all_the_same(office: 
     for _ in range(3):
         applied = stage.after()
         assert (applied.rows, applied.changed, applied.absent) == (30, 30, 0)
+
+
+def remembered(stage: Stage, code: str) -> Dossier:
+    with stage.snapshots.transaction("nha-trang") as tx:
+        return tx.tracked([code])[code][0].dossier
+
+
+def test_what_a_text_may_say_is_read_anew_of_dossiers_that_enter_a_position_with_a_notice(
+    office: Office,
+) -> None:
+    stage, agency = office
+    stage.poll()
+    agency.update("Q1", step="Ký duyệt", procedure_name="Tên mới", received_at="2026-02-02")
+    agency.update("Q2", step="Trả kết quả", procedure_name="Tên mới", procedure_code="9.99")
+    assert stage.after().transitions == 1
+
+    assert (remembered(stage, "Q1").step, remembered(stage, "Q1").procedure_name) == (
+        "Ký duyệt",
+        ROWS[1]["procedure_name"],
+    )
+    assert (remembered(stage, "Q2").procedure_name, remembered(stage, "Q2").procedure_code) == (
+        "Tên mới",
+        "9.99",
+    )
+    assert [message.dossier_code for message in stage.messages()] == ["Q2"]
+
+    agency.update("Q1", step="Trả kết quả")
+    stage.after()
+    assert remembered(stage, "Q1").procedure_name == "Tên mới"
+    assert remembered(stage, "Q1").received_at == parse_instant("2026-02-02", ZONE)
+
+
+def test_a_dossier_seen_for_the_first_time_is_remembered_whole_whatever_its_position(office: Office) -> None:
+    stage, agency = office
+    stage.poll()
+    agency.insert([a_row("N1", step="Tiếp nhận", procedure_name="Tên N1"), a_row("N2", step="Trả kết quả")])
+    agency.update("Q3", step="Ký duyệt")
+    applied = stage.after()
+
+    assert (applied.rows, applied.changed, applied.bad_rows) == (32, 3, 0)
+    assert remembered(stage, "N1").procedure_name == "Tên N1"
+    assert remembered(stage, "N1").received_at is not None
+    assert remembered(stage, "N2").procedure_code == a_row("N2")["procedure_code"]
+    assert stage.after().changed == 0
+
+
+def test_codes_that_stand_twice_are_told_however_much_of_them_was_read(office: Office) -> None:
+    stage, agency = office
+    stage.poll()
+    agency.insert(
+        [a_row("Q4", step="Ký duyệt"), a_row("N3"), a_row("N3", step="Ký duyệt"), a_row("N4"), a_row("N4")]
+    )
+    agency.update("Q5", step="Ký duyệt")
+    applied = stage.after()
+
+    assert {code for _, code in stage.findings()} == {"Q4", "N3", "N4"}
+    assert (applied.changed, applied.absent) == (1, 0)
+    assert remembered(stage, "Q5").step == "Ký duyệt"
+
+
+def test_a_dossier_that_left_and_is_back_keeps_what_was_remembered(office: Office) -> None:
+    stage, agency = office
+    stage.poll()
+    agency.execute("DELETE FROM dossiers WHERE dossier_code = 'Q6'")
+    stage.after()
+    stage.after()
+    agency.insert([a_row("Q6", step="Ký duyệt", procedure_name="Tên khác")])
+    assert stage.after().transitions == 1
+    assert remembered(stage, "Q6").step == "Ký duyệt"
+    assert remembered(stage, "Q6").procedure_name == ROWS[6]["procedure_name"]
+
+
+def test_a_dossier_forgotten_while_it_was_read_makes_the_read_void(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, agency = office
+    stage.poll()
+    agency.update("Q7", step="Ký duyệt")
+    everything = Reading.take
+
+    def take(reading: Reading) -> Snapshot:
+        snapshot = everything(reading)
+        with stage.database.writing() as connection:
+            connection.execute(delete(dossiers).where(dossiers.c.code == "Q7"))
+        return snapshot
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Reading, "take", take)
+        with pytest.raises(Overtaken):
+            stage.after()
+    assert stage.after().changed == 1
+    assert remembered(stage, "Q7").procedure_name == ROWS[7]["procedure_name"]

@@ -51,7 +51,7 @@ def test_rows_may_be_asked_for_twice_at_once_and_added_to_afterwards(rows: Chang
     assert all(one == two for one, two in together)
 
     rows.append("H", 4_500, ())
-    assert [row.digest for row in of(rows)][0] == 4_500
+    assert next(row.digest for row in of(rows)) == 4_500
     assert len(of(rows)) == 4_501
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsd.core.changedates import written_like
 from smsd.core.rows import parse_instant
-from smsd.services.reading import written_like
 from tests.support.builders import ZONE
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
