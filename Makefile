@@ -4,6 +4,7 @@
 PYTHON ?= python3
 CONFIG ?= config/smsd.yaml
 WORKERS ?= 2
+ROWS ?= 1000000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check reliability format run lock clean system-packages
+.PHONY: help demo test check reliability bench format run lock clean system-packages
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ test: check system-packages  ## Everything: make check, then all tests
 
 reliability: $(DEV) system-packages  ## Every fault at full length; writes docs/reliability.md (under half an hour)
 	@$(BIN)/python scripts/reliability.py -n $(WORKERS) --dist loadgroup
+
+bench: $(DEV) system-packages  ## What a poll of a million dossiers costs: make bench ROWS=5000000
+	@$(BIN)/python -m benchmarks.reading --rows $(ROWS)
 
 check: $(DEV)  ## Format, lint, types, known weaknesses, and which module may import which
 	@echo "==> Format"

@@ -120,7 +120,7 @@ def latency(agencies: int, changes: int, rounds: int) -> dict[str, Any]:
 
 
 def _wait_for_a_poll(installed: Installed) -> None:
-    """Return just after the agencies were read, so that the coming changes wait a whole interval."""
+    """Return once every agency was read; their reads are spread, so the coming changes wait up to an interval."""
     before = [agency["last_good_at"] for agency in installed.json("status")["agencies"]]
     wait_until(
         lambda: all(

@@ -37,6 +37,7 @@ import psycopg2
 import structlog
 
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
+from smsd.adapters.memory import keep_what_started
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.journal import Journal
 from smsd.adapters.store.snapshots import SnapshotStore
@@ -198,6 +199,7 @@ class Agency:
         source = AgencySource("agency", url, VIEW, timeout=LONG)
         self.plan = AgencyPlan(self.policy, "source", "positions", LONG, lambda: open_reader(source))
         self.reader = open_reader(source)
+        keep_what_started()
 
     def poll(self) -> dict[str, Any]:
         begun = time.perf_counter()

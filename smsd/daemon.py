@@ -18,7 +18,7 @@ from types import FrameType
 import structlog
 
 from smsd import __version__, storewatch
-from smsd.adapters.memory import limit_arenas
+from smsd.adapters.memory import keep_what_started, limit_arenas
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.setclock import SetClockStore
 from smsd.adapters.systemd import Systemd
@@ -147,6 +147,7 @@ class Daemon:
             if self._watch.believed():
                 self._running.start()
             self._inbound = Inbound.opened(system, self._alive)
+            keep_what_started()
             self._systemd.ready()
             self._loop(database)
         finally:

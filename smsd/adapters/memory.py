@@ -1,8 +1,9 @@
-"""Keeping the daemon small: the C library's allocator told not to keep a heap of its own for every reading thread."""
+"""Keeping the daemon small and even: what the C library's allocator and Python's collector of cycles are told."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 
 _M_ARENA_MAX = -8
 """glibc's malloc.h."""
@@ -18,3 +19,9 @@ def limit_arenas() -> bool:
         return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS))
     except (OSError, AttributeError):
         return False
+
+
+def keep_what_started() -> None:
+    """What is there once all is started stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()

@@ -96,8 +96,11 @@ class MessageMaker:
         untrue: list[str] = []
         drafts: list[Made] = []
         for observation in observed:
-            before = previous.get(observation.tracked.dossier.code)
             messages = existing.get(observation.tracked.dossier.code, [])
+            if not messages:  # nothing to end, to correct or to repeat
+                drafts += self._on_entering(observation, messages) if not baseline else []
+                continue
+            before = previous.get(observation.tracked.dossier.code)
             self._note_bounce(observation, before, messages)
             gone = self.untrue(observation.tracked, messages)
             untrue += gone

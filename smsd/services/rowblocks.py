@@ -1,6 +1,6 @@
 """Rows as a read gives them: with fingerprints that tell which are new, so that the others need not be looked into.
 
-A fingerprint covers the columns that decide (`DECIDING`). The rest is read of every row, or only of those that changed,
+A fingerprint covers the columns that decide (`DECIDING`). The rest is read of every row, or only where it may be needed,
 whichever the database makes cheaper.
 """
 
