@@ -307,7 +307,7 @@ class Application:
 def _completed(dossier: Dossier, previous: Mapping[str, Tracked]) -> Dossier:
     """A dossier whose row came without all columns, with what is remembered of the others."""
     before = previous.get(dossier.code)
-    if before is None:
+    if before is None or before.gone:
         raise Overtaken  # forgotten since it was looked up
     known = before.dossier
     return replace(

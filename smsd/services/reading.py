@@ -15,10 +15,10 @@ from datetime import date, datetime, timedelta
 import structlog
 
 from smsd.core.changedates import instant_of_change, written_like
-from smsd.core.clock import day_bounds
+from smsd.core.clock import day_bounds, local_day
 from smsd.core.diff import position_of
 from smsd.core.policy import AgencyPolicy, ReadKind
-from smsd.core.rows import VIEW_COLUMNS, RawRow, text_of
+from smsd.core.rows import VIEW_COLUMNS, RawRow, parse_instant, text_of
 from smsd.services.ports import AgencyLook, AgencyReader, AgencyRecord, SummingLook
 from smsd.services.rowblocks import BUCKETS, BucketSums, RowBlock, Take
 from smsd.services.snapshot import MANY_ROWS, KnownDigests, ReadAgain, Snapshot
@@ -35,7 +35,7 @@ MOST_BUCKETS = BUCKETS // 4
 _FEW_CHANGES = 10_000
 _FEW_OF_ALL = 20
 """Of up to so many changed rows, or one in twenty, all columns are fetched by code."""
-_STEP, _STATUS = VIEW_COLUMNS.index("step"), VIEW_COLUMNS.index("status")
+_STEP, _STATUS, *_DATES = (VIEW_COLUMNS.index(name) for name in ("step", "status", "due_at", "resolved_at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class Reading:
         self._occasion = occasion
         self._agency = occasion.policy.id
         self._rule = occasion.policy.reading
+        self._today = local_day(occasion.started_at, occasion.policy.zone)
         self._known = known
         self._asked = False
         self._sums: BucketSums | None = None
@@ -113,13 +114,18 @@ class Reading:
 
     def _refresh(self, snapshot: Snapshot, apology_day: date) -> None:
         """Ask for the whole rows of the dossiers that the pass may be about, changed or not."""
+        due = day_bounds(apology_day + timedelta(days=1), self._occasion.policy.zone)
+        wanted = set(self._store.codes_due(self._agency, *due))
 
         def take(block: RowBlock) -> None:
             self._occasion.on_block()
-            snapshot.refresh(block)
+            found = [text_of(block.code(place)) for place in range(len(block))]
+            snapshot.refresh(block, [place for place, code in enumerate(found) if code in wanted])
+            wanted.difference_update(found)
 
-        due = day_bounds(apology_day + timedelta(days=1), self._occasion.policy.zone)
-        self._look.of_codes(self._store.codes_due(self._agency, *due), take)
+        self._look.of_codes(sorted(wanted), take)
+        if wanted:  # they have left, or the view writes them otherwise: with spaces around, say
+            self._look.everything(take, whole=True)
 
     def _read(self) -> Snapshot:
         kind = self._kind()
@@ -194,7 +200,7 @@ class Reading:
         most = max(_FEW_CHANGES, len(snapshot.known) // _FEW_OF_ALL)
         wanted = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0, most=most)
         if len(wanted) <= most and snapshot.partly:
-            wanted += self._first_seen(snapshot)
+            wanted += self._first_seen(snapshot, most - len(wanted))
         if wanted and (len(wanted) > most or not self._fetch(snapshot, wanted)):
             snapshot.start_anew()
             self._read_all_rows(snapshot, whole=True)
@@ -225,23 +231,37 @@ class Reading:
         return wanted
 
     def _may_be_written_of(self, row: RawRow) -> bool:
-        """Whether a message may say what else stands in a row: its dossier is in a position that has a notice."""
+        """Whether a message or a list may say now what else stands in a row.
+
+        Its dossier is in a position that has a notice, it is due when an apology is about it, or a date is impossible.
+        """
+        policy, today = self._occasion.policy, self._today
         step = text_of(row[_STEP])
         if step is None:
             return False
-        policy = self._occasion.policy
+        try:
+            due_at, _ = (parse_instant(row[place], policy.zone) for place in _DATES)
+        except ValueError:
+            return True
+        if due_at is not None and today <= local_day(due_at, policy.zone) <= today + timedelta(days=1):
+            return True
         return position_of(step, text_of(row[_STATUS]), policy.positions) in policy.notices
 
-    def _first_seen(self, snapshot: Snapshot) -> list[tuple[str, int]]:
-        """The codes of rows that came without all columns though their dossiers are not known yet; they are wanted."""
+    def _first_seen(self, snapshot: Snapshot, most: int) -> list[tuple[str, int]]:
+        """The codes of rows that came without all columns though their dossiers are not known; they are wanted.
+
+        Of these one block more than ``most`` at most, which says that there are too many.
+        """
         found: list[tuple[str, int]] = []
         for block in snapshot.changed.blocks():
             partly = [row for row in block if not row.whole]
-            known = self._store.remembered_among(self._agency, [row.code for row in partly])
+            known = self._store.digests_among(self._agency, [row.code for row in partly])
             for row in partly:
                 if row.code not in known:
                     snapshot.changed.replace(row.digest)
                     found.append((str(row.raw[0]), row.digest))
+            if len(found) > most:
+                break
         return found
 
     def _fetch(self, snapshot: Snapshot, rows: list[tuple[str, int]]) -> bool:

@@ -1,7 +1,7 @@
 """Rows as a read gives them: with fingerprints that tell which are new, so that the others need not be looked into.
 
-A fingerprint covers the columns that decide (`DECIDING`). The rest is read of every row, or only where it may be needed,
-whichever the database makes cheaper.
+A fingerprint covers the columns that decide (`DECIDING`). The rest is read of every row, or only of those of which it
+may be needed, whichever the database makes cheaper.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from smsd.core.rows import VIEW_COLUMNS, RawRow
 DECIDING = ("dossier_code", "phone", "step", "status", "due_at", "resolved_at")
 """What positions, messages, numbers, the 17:30 pass and look-ups are told by."""
 REST = tuple(column for column in VIEW_COLUMNS if column not in DECIDING)
-"""What is only printed in texts and reports of a dossier that changed."""
+"""What texts and reports say beside, and what some rules ask when a message is made. It is not compared."""
 
 BUCKETS = 4096
 """Into so many parts a view's rows are divided by their codes when the database itself tells what changed."""

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import merge
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from operator import itemgetter
 from types import TracebackType
 from typing import IO, Self
@@ -29,6 +29,8 @@ from smsd.services.rowblocks import BucketSums, RowBlock
 _BLOCK = 500
 _RUN = 2_000
 """So many rows are sorted at once, and stay in memory if there are no more."""
+_RUN_SIZE = 1 << 20
+"""And at most so many characters of them."""
 _PIECE = 20
 """So many rows of each run are in memory while runs are merged."""
 _PARTS = 64
@@ -39,7 +41,7 @@ _PARTS = 64
 class ChangedRow:
     """A row whose digest is new. ``code`` is cleaned; "" where there is none.
 
-    ``whole``: it has all columns; else only those that decide, and its dossier is known.
+    ``whole``: it has all columns; else only those that decide, and once it is applied its dossier is known.
     """
 
     code: str
@@ -63,19 +65,24 @@ class ChangedRows:
         self._runs: list[array[int]] = []
         """Where in the file each run's pieces begin."""
         self._last: list[_Row] = []
+        self._size = 0
+        """Characters in `_last`."""
+        self._small = True
         self._replaced: set[int] = set()
 
     def append(self, code: str, row_digest: int, raw: RawRow, *, whole: bool = True) -> None:
         """Keep one more row."""
         self._last.append((code, row_digest, raw, whole))
-        if len(self._last) >= _RUN:
+        self._size += sum([len(value) for value in raw if isinstance(value, (str, bytes))])
+        if len(self._last) >= _RUN or self._size >= _RUN_SIZE:
+            self._small &= len(self._last) >= _RUN
             self._lay_aside()
 
     def _lay_aside(self) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._file.seek(0, os.SEEK_END)
-        run, self._last = sorted(self._last, key=_code_of), []
+        run, self._last, self._size = sorted(self._last, key=_code_of), [], 0
         begins = array("q")
         for start in range(0, len(run), _PIECE):
             begins.append(self._file.tell())
@@ -86,7 +93,9 @@ class ChangedRows:
         """The rows, in blocks."""
         self._last.sort(key=_code_of)
         runs = [_laid_aside(self._file, begins) for begins in self._runs if self._file is not None]
-        rows = merge(*runs, self._last, key=_code_of)
+        parts: list[Iterable[_Row]] = [*runs, self._last]
+        # of rows as large as these a piece of every run is too much at once; the order only saves time
+        rows = merge(*parts, key=_code_of) if self._small else chain.from_iterable(parts)
         if self._replaced:
             rows = (row for row in rows if row[3] or row[1] not in self._replaced)
         while block := [ChangedRow(*row) for row in islice(rows, _BLOCK)]:
@@ -232,11 +241,11 @@ class Snapshot:
         self.partly += not whole
         self.changed.append(code, digest, raw, whole=whole)
 
-    def refresh(self, block: RowBlock) -> None:
+    def refresh(self, block: RowBlock, places: Iterable[int]) -> None:
         """Rows that were wanted whole."""
-        for place, digest in enumerate(block.digests):
+        for place in places:
             raw = block.row(place)
-            self.refreshed.append(text_of(raw[0]) or "", digest, raw)
+            self.refreshed.append(text_of(raw[0]) or "", block.digests[place], raw)
 
     def start_anew(self) -> None:
         """Forget all rows: they are read once more."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import struct
+import weakref
 from contextlib import suppress
 from datetime import UTC, date, datetime
 
@@ -13,7 +15,7 @@ from smsd.adapters.agencydb.copyformat import END, ORDER, Layout, without_header
 from smsd.adapters.agencydb.faults import Place
 from smsd.core.errors import AgencyError
 from smsd.core.rows import VIEW_COLUMNS, dossier_from
-from smsd.services.rowblocks import DECIDING
+from smsd.services.rowblocks import DECIDING, RowBlock
 from tests.contract.agencyrig import Rig, a_row
 from tests.contract.test_agencydb_look import everything
 from tests.support.builders import ZONE
@@ -151,3 +153,41 @@ def test_blocks_end_where_rows_do(rig: Rig, rows: int) -> None:
     )
 
     assert len(everything(rig.open(), whole=False).rows) == rows
+
+
+@on_postgresql
+def test_blocks_of_large_rows_are_small(rig: Rig) -> None:
+    rig.agency.insert([a_row(0)])
+    rig.agency.execute(
+        "DROP VIEW smsd_dossiers; CREATE VIEW smsd_dossiers AS SELECT dossier_code, phone, step, status,"
+        " procedure_code, CASE WHEN i > 3000 THEN repeat('x', 60000) END AS procedure_name, received_at, due_at,"
+        " resolved_at, updated_at FROM dossiers, generate_series(1, 3600) AS i ORDER BY i"
+    )
+    sizes: list[int] = []
+    with rig.open().look() as look:
+        look.everything(lambda block: sizes.append(sum(map(len, block.items))), whole=True)
+
+    assert sum(sizes) > 600 * 60_000
+    assert max(sizes) < 100 * 60_000 + (2 << 20)
+
+
+@on_postgresql
+def test_a_read_leaves_nothing_for_the_collector_of_cycles(rig: Rig) -> None:
+    class Consumer:
+        def take(self, block: RowBlock) -> None:
+            """Takes rows and leaves them."""
+
+    rig.agency.insert([a_row(0)])
+    reader = rig.open()
+    everything(reader)
+    gc.collect()
+    gc.disable()
+    try:
+        consumer = Consumer()
+        gone = weakref.ref(consumer)
+        with reader.look() as look:
+            look.everything(consumer.take, whole=True)
+        del consumer
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -7,20 +7,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
+from smsd.adapters.agencydb.postgreslook import PostgresLook
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
-from smsd.adapters.store.schema import dossiers
+from smsd.adapters.store.schema import dossiers, findings
 from smsd.core.errors import AgencyError
 from smsd.core.model import Dossier
 from smsd.core.policy import ReadKind, ReadRule
 from smsd.core.rows import parse_instant
+from smsd.services import reading
 from smsd.services.applying import Overtaken
 from smsd.services.reading import Reading
 from smsd.services.snapshot import Snapshot
 from tests.services.stage import HOUR, Stage, a_row
 from tests.support.agencyviews import COLUMNS, PostgresAgency
-from tests.support.builders import ZONE, a_policy
+from tests.support.builders import ZONE, a_policy, local
 from tests.support.postgres import PostgresServer
 
 ROWS = [a_row(f"Q{number}", received_at="2026-01-01", due_at="2027-01-01") for number in range(30)]
@@ -122,7 +124,7 @@ def test_codes_that_stand_twice_are_told_however_much_of_them_was_read(office: O
     assert remembered(stage, "Q5").step == "Ký duyệt"
 
 
-def test_a_dossier_that_left_and_is_back_keeps_what_was_remembered(office: Office) -> None:
+def test_a_dossier_that_left_and_is_back_is_read_whole(office: Office) -> None:
     stage, agency = office
     stage.poll()
     agency.execute("DELETE FROM dossiers WHERE dossier_code = 'Q6'")
@@ -131,7 +133,7 @@ def test_a_dossier_that_left_and_is_back_keeps_what_was_remembered(office: Offic
     agency.insert([a_row("Q6", step="Ký duyệt", procedure_name="Tên khác")])
     assert stage.after().transitions == 1
     assert remembered(stage, "Q6").step == "Ký duyệt"
-    assert remembered(stage, "Q6").procedure_name == ROWS[6]["procedure_name"]
+    assert remembered(stage, "Q6").procedure_name == "Tên khác"
 
 
 def test_a_dossier_forgotten_while_it_was_read_makes_the_read_void(
@@ -154,3 +156,82 @@ def test_a_dossier_forgotten_while_it_was_read_makes_the_read_void(
             stage.after()
     assert stage.after().changed == 1
     assert remembered(stage, "Q7").procedure_name == ROWS[7]["procedure_name"]
+
+
+MORNING, PASS = local("2026-08-03 08:00"), local("2026-08-03 17:30")
+TOMORROW = "2026-08-04 10:00"
+
+
+def at_the_pass(stage: Stage) -> list[tuple[str, str, str | None]]:
+    """What became of the apologies of the pass at 17:30 on a read of its own."""
+    stage.clock.at = PASS
+    stage.poll()
+    return [(message.dossier_code, message.state, message.reason) for message in stage.messages("apology")]
+
+
+@pytest.fixture
+def morning(office: Office) -> Office:
+    stage, agency = office
+    stage.use(a_policy(skip_procedures=frozenset({"9.99"})))
+    stage.clock.at = MORNING
+    agency.insert(
+        [a_row("S1 ", due_at=TOMORROW), a_row("R1", due_at=TOMORROW, phone=""), a_row("T1", due_at=TOMORROW)]
+    )
+    stage.poll()
+    agency.execute("DELETE FROM dossiers WHERE dossier_code = 'T1'")
+    stage.after()
+    stage.after()
+    return office
+
+
+SUPPRESSED = ("suppressed", "procedure")
+
+
+@pytest.mark.parametrize("polls", [0, 1])
+def test_the_pass_judges_by_the_procedure_a_row_has_at_that_moment(morning: Office, polls: int) -> None:
+    stage, agency = morning
+    agency.update("Q1", due_at=TOMORROW, procedure_code="9.99")
+    agency.update("S1 ", step="Ký duyệt", procedure_code="9.99")
+    agency.update("R1", procedure_code="9.99")
+    agency.insert([a_row("T1", due_at=TOMORROW, procedure_code="9.99")])
+    for _ in range(polls):
+        stage.after()
+
+    found = at_the_pass(stage)
+
+    assert sorted(found) == [(code, *SUPPRESSED) for code in ("Q1", "R1", "S1", "T1")]
+
+
+def test_an_apology_for_a_mended_number_judges_by_the_procedure_of_that_moment(morning: Office) -> None:
+    stage, agency = morning
+    assert ("R1", "suppressed", "no_phone") in at_the_pass(stage)
+    agency.update("R1", phone="0905123456", procedure_code="9.99")
+    stage.after()
+    (_, remade) = [m for m in stage.messages("apology") if m.dossier_code == "R1"]
+    assert (remade.state, remade.reason) == SUPPRESSED
+
+
+def test_an_impossible_date_is_listed_with_its_procedure(office: Office) -> None:
+    stage, agency = office
+    stage.poll()
+    agency.execute("UPDATE dossiers SET due_at = 'infinity' WHERE dossier_code = 'Q1'")
+    stage.after()
+    with stage.database.reading() as connection:
+        columns = (findings.c.dossier_code, findings.c.reason, findings.c.procedure_code)
+        assert connection.execute(select(*columns)).all() == [("Q1", "bad_date", "1.001")]
+
+
+def test_many_dossiers_seen_for_the_first_time_are_read_in_one_go(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, agency = office
+    stage.poll()
+    monkeypatch.setattr(reading, "_FEW_CHANGES", 10)
+    agency.insert([a_row(f"N{number}", procedure_name=f"Tên {number}") for number in range(1_200)])
+    asked = []
+    of_codes = PostgresLook.of_codes
+    monkeypatch.setattr(PostgresLook, "of_codes", lambda *given: asked.append(given) or of_codes(*given))
+
+    assert stage.after().changed == 1_200
+    assert not asked
+    assert remembered(stage, "N1199").procedure_name == "Tên 1199"

@@ -16,8 +16,9 @@ from smsd.adapters.agencydb.postgresql import PostgresLink
 from smsd.adapters.agencydb.query import Condition
 from smsd.services.rowblocks import BUCKETS, DECIDING, BucketSums, Take
 
-_FIRST_ROWS, _MOST_ROWS = 1_000, 10_000
-_BLOCK_BYTES = 1 << 20
+_BLOCK_ROWS, _BLOCK_BYTES = 10_000, 1 << 20
+_COUNTED_ROWS = 100
+"""So many rows are taken before their bytes are counted."""
 _CODES_AT_ONCE = 20_000
 _SUMS_FROM = 140_000
 """The server version that knows bit_xor."""
@@ -113,15 +114,19 @@ class PostgresLook(SqlLook):
         try:
             with self.driver():
                 self._link.copy_out(sql, values, rows)
+            rows.finish()
         except BaseException:
             if rows.error is not None:  # the caller's; what the driver says of it is not the cause
                 raise rows.error from None
             raise
-        rows.finish()
+        finally:
+            rows.close()
 
     def _layout(self, columns: tuple[str, ...]) -> Layout:
         with self.driver():
-            types = self._types_now()
+            # an old server may count seconds in floating point
+            plain = self._link.raw.get_parameter_status("integer_datetimes") != "off"
+            types = self._types_now() if plain else {}
         found = self._ground.found
         return Layout(
             columns,
@@ -144,27 +149,31 @@ class _Rows:
         self._take = take
         self._layout = layout
         self._rows: list[bytes] = []
-        self._most = _FIRST_ROWS
         self.error: BaseException | None = None
-        taking = self._taking()
-        next(taking)
-        self.write = taking.send
+        self._taking = self._take_rows()
+        next(self._taking)
+        self.write = self._taking.send
         """A generator's, for it is called for every row."""
 
-    def _taking(self) -> Generator[None, bytes, None]:
+    def _take_rows(self) -> Generator[None, bytes, None]:
         try:
             row = yield
             first = without_header(row)
             if first is None:
                 raise fault(READ_FAILED, self._layout.place, "its answer did not come in the form of COPY")
             self._rows.append(first)
+            size = 0
             while True:
-                append = self._rows.append
-                for _ in range(self._most):
+                some: list[bytes] = self._rows
+                start, append = len(some), some.append
+                for _ in range(_COUNTED_ROWS):
                     append((yield))
-                row = yield  # that it has not ended tells that all before are rows
-                self._hand_on()
-                self._rows.append(row)
+                size += sum(map(len, some[start:]))
+                if len(some) >= _BLOCK_ROWS or size >= _BLOCK_BYTES:
+                    row = yield  # that it has not ended tells that all before are rows
+                    size = 0
+                    self._hand_on()
+                    self._rows.append(row)
         except GeneratorExit:
             return
         except BaseException as error:
@@ -173,7 +182,6 @@ class _Rows:
 
     def _hand_on(self) -> None:
         rows, self._rows = self._rows, []
-        self._most = max(1, min(_MOST_ROWS, _BLOCK_BYTES * len(rows) // sum(map(len, rows))))
         self._go_on()
         self._take(self._layout.block(rows))
 
@@ -183,6 +191,10 @@ class _Rows:
             raise fault(READ_FAILED, self._layout.place, "its answer broke off")
         if self._rows:
             self._hand_on()
+
+    def close(self) -> None:
+        """Let go of what the rows were for: the generator and this would keep one another."""
+        self._taking.close()
 
 
 def _array_literal(texts: Sequence[str]) -> str:

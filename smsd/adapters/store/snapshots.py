@@ -6,11 +6,9 @@ from array import array
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
     select,
     update,
 )
@@ -65,19 +63,14 @@ class SnapshotStore:
 
     def digests_among(self, agency: str, codes: Collection[str]) -> dict[str, int]:
         """Those of these codes that are known and not gone, each with its digest."""
-        found = self._among(agency, codes)
-        return {code: digest for code, digest, gone_at in found if gone_at is None}
-
-    def remembered_among(self, agency: str, codes: Collection[str]) -> set[str]:
-        """Those of these codes of which anything is remembered, be they gone."""
-        return {code for code, _, _ in self._among(agency, codes)}
-
-    def _among(self, agency: str, codes: Collection[str]) -> Iterator[Row[str, int, Any]]:
-        columns = (dossiers.c.code, dossiers.c.digest, dossiers.c.gone_at)
+        found: dict[str, int] = {}
         with self._database.reading() as connection:
             for part in chunks(list(codes)):
-                query = select(*columns).where(dossiers.c.agency == agency, dossiers.c.code.in_(part))
-                yield from connection.execute(query)
+                query = select(dossiers.c.code, dossiers.c.digest).where(
+                    dossiers.c.agency == agency, dossiers.c.code.in_(part), dossiers.c.gone_at.is_(None)
+                )
+                found.update((row.code, row.digest) for row in connection.execute(query))
+        return found
 
     def missing_codes(self, agency: str) -> set[str]:
         """Codes that the last read lacked and that are not gone."""
