@@ -1,6 +1,6 @@
 """What a poll costs, beside the bare driver reading and discarding the same rows in the same run.
 
-    python -m benchmarks.reading [--rows 1000000] [--rounds 5] [--databases postgresql sqlite] [--kinds full fingerprint changed_by]
+    python -m benchmarks.reading [--rows 1000000] [--rounds 5] [--databases postgresql sqlite] [--kinds full changed_by]
 
 The bare read is psycopg2's server-side cursor (sqlite3's cursor) over all ten columns of the view, ten thousand rows at
 a time, nothing kept. A poll is measured from its first question to the commit of what it found, by the services as the

@@ -6,7 +6,6 @@ The core decides; this module brings it what the store remembers and writes down
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -146,12 +145,8 @@ class Application:
     def _apply_block(self, block: list[ChangedRow]) -> None:
         good = self._parse(block)
         remembered = self._tx.tracked([dossier.code for dossier, _ in good])
+        good = [pair for pair in good if not self._repeats(pair[0].code, remembered)]
         previous = {code: tracked for code, (tracked, _) in remembered.items()}
-        good = [
-            (dossier if row.whole else _completed(dossier, previous), row)
-            for dossier, row in good
-            if not self._repeats(dossier.code, remembered)
-        ]
         observed = [
             (observe(previous.get(d.code), d, self._policy.positions, self._ends_wait, self._now), row.digest)
             for d, row in good
@@ -302,20 +297,6 @@ class Application:
         if self._baseline:
             changes |= {"baseline_at": self._now, "baseline_wanted": False}
         self._tx.save_agency(**changes)
-
-
-def _completed(dossier: Dossier, previous: Mapping[str, Tracked]) -> Dossier:
-    """A dossier whose row came without all columns, with what is remembered of the others."""
-    before = previous.get(dossier.code)
-    if before is None or before.gone:
-        raise Overtaken  # forgotten since it was looked up
-    known = before.dossier
-    return replace(
-        dossier,
-        procedure_code=known.procedure_code,
-        procedure_name=known.procedure_name,
-        received_at=known.received_at,
-    )
 
 
 class IncredibleRead(AgencyError):  # noqa: N818 - one of the AgencyErrors

@@ -15,10 +15,9 @@ from datetime import date, datetime, timedelta
 import structlog
 
 from smsd.core.changedates import instant_of_change, written_like
-from smsd.core.clock import day_bounds, local_day
-from smsd.core.diff import position_of
+from smsd.core.clock import day_bounds
 from smsd.core.policy import AgencyPolicy, ReadKind
-from smsd.core.rows import VIEW_COLUMNS, RawRow, parse_instant, text_of
+from smsd.core.rows import text_of
 from smsd.services.ports import AgencyLook, AgencyReader, AgencyRecord, SummingLook
 from smsd.services.rowblocks import BUCKETS, BucketSums, RowBlock, Take
 from smsd.services.snapshot import MANY_ROWS, KnownDigests, ReadAgain, Snapshot
@@ -34,8 +33,7 @@ MOST_BUCKETS = BUCKETS // 4
 """When more buckets than these differ, reading everything is cheaper."""
 _FEW_CHANGES = 10_000
 _FEW_OF_ALL = 20
-"""Of up to so many changed rows, or one in twenty, all columns are fetched by code."""
-_STEP, _STATUS, *_DATES = (VIEW_COLUMNS.index(name) for name in ("step", "status", "due_at", "resolved_at"))
+"""Up to so many changed rows, or one in twenty, the rest of their columns is fetched by code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,6 @@ class Reading:
         self._occasion = occasion
         self._agency = occasion.policy.id
         self._rule = occasion.policy.reading
-        self._today = local_day(occasion.started_at, occasion.policy.zone)
         self._known = known
         self._asked = False
         self._sums: BucketSums | None = None
@@ -198,75 +195,16 @@ class Reading:
 
     def _read_everything(self, snapshot: Snapshot) -> None:
         most = max(_FEW_CHANGES, len(snapshot.known) // _FEW_OF_ALL)
-        wanted = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0, most=most)
-        if len(wanted) <= most and snapshot.partly:
-            wanted += self._first_seen(snapshot, most - len(wanted))
-        if wanted and (len(wanted) > most or not self._fetch(snapshot, wanted)):
+        partly = self._read_all_rows(snapshot, whole=len(snapshot.known) == 0, most=most)
+        if not partly:
+            return
+        if len(partly) > most or not self._fetch(snapshot, partly):
             snapshot.start_anew()
             self._read_all_rows(snapshot, whole=True)
 
-    def _read_all_rows(self, snapshot: Snapshot, *, whole: bool, most: int = 0) -> list[tuple[str, int]]:
-        """Compare all rows with what is known; the codes of those that changed and are wanted with all columns.
-
-        Of these one more than ``most`` at most, which says that there are too many.
-        """
-        wanted: list[tuple[str, int]] = []
-
-        def take(block: RowBlock) -> None:
-            self._occasion.on_block()
-            snapshot.rows += len(block)
-            for place in snapshot.known.fresh(block.digests):
-                row, digest = block.row(place), block.digests[place]
-                code = row[0]
-                if block.whole or not isinstance(
-                    code, str
-                ):  # all is there, or there is no code to ask for more by
-                    snapshot.add(row, digest)
-                elif not self._may_be_written_of(row):
-                    snapshot.add(row, digest, whole=False)
-                elif len(wanted) <= most:
-                    wanted.append((code, digest))
-
-        self._look.everything(take, whole=whole)
-        return wanted
-
-    def _may_be_written_of(self, row: RawRow) -> bool:
-        """Whether a message or a list may say now what else stands in a row.
-
-        Its dossier is in a position that has a notice, it is due when an apology is about it, or a date is impossible.
-        """
-        policy, today = self._occasion.policy, self._today
-        step = text_of(row[_STEP])
-        if step is None:
-            return False
-        try:
-            due_at, _ = (parse_instant(row[place], policy.zone) for place in _DATES)
-        except ValueError:
-            return True
-        if due_at is not None and today <= local_day(due_at, policy.zone) <= today + timedelta(days=1):
-            return True
-        return position_of(step, text_of(row[_STATUS]), policy.positions) in policy.notices
-
-    def _first_seen(self, snapshot: Snapshot, most: int) -> list[tuple[str, int]]:
-        """The codes of rows that came without all columns though their dossiers are not known; they are wanted.
-
-        Of these one block more than ``most`` at most, which says that there are too many.
-        """
-        found: list[tuple[str, int]] = []
-        for block in snapshot.changed.blocks():
-            partly = [row for row in block if not row.whole]
-            known = self._store.digests_among(self._agency, [row.code for row in partly])
-            for row in partly:
-                if row.code not in known:
-                    snapshot.changed.replace(row.digest)
-                    found.append((str(row.raw[0]), row.digest))
-            if len(found) > most:
-                break
-        return found
-
-    def _fetch(self, snapshot: Snapshot, rows: list[tuple[str, int]]) -> bool:
-        """Ask for these rows with all columns. False if one is not what it was a moment ago."""
-        wanted = Counter(digest for _, digest in rows)
+    def _fetch(self, snapshot: Snapshot, partly: list[tuple[str, int]]) -> bool:
+        """Ask for the whole rows of those that changed. False if one is not what it was a moment ago."""
+        wanted = Counter(digest for _, digest in partly)
 
         def take(block: RowBlock) -> None:
             self._occasion.on_block()
@@ -275,8 +213,29 @@ class Reading:
                     wanted[digest] -= 1
                     snapshot.add(block.row(place), digest)
 
-        self._look.of_codes(list(dict.fromkeys(code for code, _ in rows)), take)
+        self._look.of_codes(list(dict.fromkeys(code for code, _ in partly)), take)
         return not any(wanted.values())
+
+    def _read_all_rows(self, snapshot: Snapshot, *, whole: bool, most: int = 0) -> list[tuple[str, int]]:
+        """Compare all rows with what is known; the codes of those that changed and came without all columns.
+
+        Of these one more than ``most`` at most, which says that there are too many.
+        """
+        partly: list[tuple[str, int]] = []
+
+        def take(block: RowBlock) -> None:
+            self._occasion.on_block()
+            snapshot.rows += len(block)
+            for place in snapshot.known.fresh(block.digests):
+                code = None if block.whole else block.code(place)
+                if isinstance(code, str):
+                    if len(partly) <= most:
+                        partly.append((code, block.digests[place]))
+                else:  # all is there, or there is no code to ask for more by
+                    snapshot.add(block.row(place), block.digests[place])
+
+        self._look.everything(take, whole=whole)
+        return partly
 
     # some rows
 

@@ -1,7 +1,7 @@
 """Rows as a read gives them: with fingerprints that tell which are new, so that the others need not be looked into.
 
-A fingerprint covers the columns that decide (`DECIDING`). The rest is read of every row, or only of those of which it
-may be needed, whichever the database makes cheaper.
+A fingerprint covers the columns that decide (`DECIDING`). The rest is read of every row, or only of those that
+changed, whichever the database makes cheaper.
 """
 
 from __future__ import annotations

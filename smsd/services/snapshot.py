@@ -39,18 +39,14 @@ _PARTS = 64
 
 @dataclass(frozen=True, slots=True)
 class ChangedRow:
-    """A row whose digest is new. ``code`` is cleaned; "" where there is none.
-
-    ``whole``: it has all columns; else only those that decide, and once it is applied its dossier is known.
-    """
+    """A row whose digest is new. ``code`` is cleaned; "" where there is none."""
 
     code: str
     digest: int
     raw: RawRow
-    whole: bool = True
 
 
-_Row = tuple[str, int, RawRow, bool]
+_Row = tuple[str, int, RawRow]
 _code_of = itemgetter(0)
 
 
@@ -68,11 +64,10 @@ class ChangedRows:
         self._size = 0
         """Characters in `_last`."""
         self._small = True
-        self._replaced: set[int] = set()
 
-    def append(self, code: str, row_digest: int, raw: RawRow, *, whole: bool = True) -> None:
+    def append(self, code: str, row_digest: int, raw: RawRow) -> None:
         """Keep one more row."""
-        self._last.append((code, row_digest, raw, whole))
+        self._last.append((code, row_digest, raw))
         self._size += sum([len(value) for value in raw if isinstance(value, (str, bytes))])
         if len(self._last) >= _RUN or self._size >= _RUN_SIZE:
             self._small &= len(self._last) >= _RUN
@@ -96,14 +91,8 @@ class ChangedRows:
         parts: list[Iterable[_Row]] = [*runs, self._last]
         # of rows as large as these a piece of every run is too much at once; the order only saves time
         rows = merge(*parts, key=_code_of) if self._small else chain.from_iterable(parts)
-        if self._replaced:
-            rows = (row for row in rows if row[3] or row[1] not in self._replaced)
         while block := [ChangedRow(*row) for row in islice(rows, _BLOCK)]:
             yield block
-
-    def replace(self, digest: int) -> None:
-        """Rows of this digest that are not whole do not count any more: they are added once more, whole."""
-        self._replaced.add(digest)
 
     def close(self) -> None:
         """Let the file go."""
@@ -208,8 +197,6 @@ class Snapshot:
     """Up to when changes have been read, where they are told by a date."""
     found_before: Collection[str] | None = None
     """Of a full read that checks a cheaper one of the same look: the codes which that found changed."""
-    partly: int = 0
-    """How many changed rows came without all columns."""
     refreshed: ChangedRows = field(default_factory=ChangedRows)
     """Rows that were wanted whole, changed or not."""
     _code_hashes: list[array[int]] = field(default_factory=_no_hashes)
@@ -232,14 +219,13 @@ class Snapshot:
         """Whether a dossier that is not in it has left the view."""
         return self.kind is not ReadKind.CHANGED_BY
 
-    def add(self, raw: RawRow, digest: int, *, whole: bool = True) -> None:
+    def add(self, raw: RawRow, digest: int) -> None:
         """A row that changed."""
         code = text_of(raw[0]) or ""
         if code:
             hashed = hash(code)
             self._code_hashes[hashed % _PARTS].append(hashed)
-        self.partly += not whole
-        self.changed.append(code, digest, raw, whole=whole)
+        self.changed.append(code, digest, raw)
 
     def refresh(self, block: RowBlock, places: Iterable[int]) -> None:
         """Rows that were wanted whole."""
@@ -251,7 +237,7 @@ class Snapshot:
         """Forget all rows: they are read once more."""
         self.changed.close()
         self.changed = ChangedRows()
-        self.rows = self.partly = 0
+        self.rows = 0
         self._code_hashes = _no_hashes()
         self.known.begin()
 
