@@ -67,7 +67,7 @@ def erase(session: Session, phone: tuple[str, ...], yes: bool) -> int:
     how many there are and asks first.
     """
     subject = _subject(session, phone)
-    if not yes and not sys.stdin.isatty():
+    if not yes and (sys.stdin is None or not sys.stdin.isatty()):
         raise click.UsageError(
             "nothing was erased: there is no terminal to ask on; look with smsd privacy show, then give --yes"
         )

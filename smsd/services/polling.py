@@ -43,6 +43,9 @@ STALLED_AFTER = 1.0
 MOST_ABANDONED = 3
 """Reads of one agency whose drivers may hang at once; then it is left alone until one comes back."""
 FAILURES_BEFORE_ALARM = 3
+_NO_ROOM = (
+    "what changed is laid aside in a temporary file: is there room in /tmp? It is tried again by itself"
+)
 _MENDED_BY_PEOPLE = frozenset(
     {"login_failed", "database_missing", "view_missing", "column_missing", "permission_denied", "incredible"}
 )
@@ -218,6 +221,10 @@ class Poller:
                 self._failed(plan, error, started_at)
         except SmsdError as error:
             log.error("poll_failed", agency=job.agency, code=error.code, error=error.message)
+        except OSError as error:  # of what changed a part is laid aside in a file
+            if job.is_mine():
+                said = f"the read broke off: {error.strerror or type(error).__name__}"
+                self._failed(plan, AgencyError(said, code="read_failed", hint=_NO_ROOM), started_at)
         except Exception as error:
             log.exception("poll_crashed", agency=job.agency)
             if job.is_mine():

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from errno import ENOSPC
 from itertools import pairwise
 from pathlib import Path
 
@@ -308,6 +309,18 @@ def test_an_unforeseen_error_of_a_reader_is_a_failed_read(province: Province) ->
     assert record is not None
     assert (record.error_code, record.failures) == ("read_failed", 1)
     assert "poll_crashed" in [line["event"] for line in lines]
+
+
+def test_a_full_disk_of_temporary_files_is_a_failed_read_and_says_where_to_look(province: Province) -> None:
+    province.add("one").fault = OSError(ENOSPC, "No space left on device")  # type: ignore[assignment]
+    with structlog.testing.capture_logs() as lines:
+        province.tick()
+    record = province.stage.snapshots.agency("one")
+    assert record is not None
+    assert (record.error_code, record.failures) == ("read_failed", 1)
+    assert "No space left on device" in str(record.error)
+    assert "/tmp" in str(record.error) + str(lines)
+    assert not [line for line in lines if "exc_info" in line]
 
 
 def test_a_failing_store_is_one_line_and_the_agency_is_read_again(province: Province) -> None:

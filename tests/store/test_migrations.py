@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -98,12 +99,30 @@ def test_remembered_dossiers_are_the_same_after_the_table_was_laid_out_anew(url:
     database.close()
 
 
-def test_in_sqlite_dossiers_lie_in_the_order_of_their_codes(database: Database) -> None:
-    if not database.is_sqlite:
-        return
+def test_in_sqlite_dossiers_lie_in_the_order_of_their_codes(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'smsd.db'}")
+    database.open()
     with database.reading() as connection:
         made_by = text("SELECT sql FROM sqlite_master WHERE name = 'dossiers'")
         assert str(connection.execute(made_by).scalar()).rstrip().endswith("WITHOUT ROWID")
+    database.close()
+
+
+def test_after_the_table_was_laid_out_anew_the_next_read_looks_at_everything(url: str) -> None:
+    database = Database(url)
+    command.upgrade(alembic_config(database.engine), "0003")
+    with database.writing() as connection:
+        connection.execute(text("INSERT INTO bucket_sums VALUES ('a', 'shape', 'sums')"))
+        connection.execute(
+            text(
+                "INSERT INTO agencies (id, mode, interval, changed_mark, swept_at) VALUES ('a', 'live', 1, 5, 6)"
+            )
+        )
+    database.open()
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM bucket_sums")).scalar() == 0
+        assert connection.execute(text("SELECT changed_mark FROM agencies")).scalar() is None
+    database.close()
 
 
 def test_the_audit_of_an_older_store_is_chained_as_it_stands_and_goes_on(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
@@ -14,6 +15,7 @@ import pytest
 import schedule
 import structlog
 
+from smsd.adapters.memory import keep_what_started
 from smsd.core.errors import StoreError
 from smsd.logs import Repeats, configure_for_daemon, tell_of_broken_threads
 from smsd.ticks import Ticks
@@ -157,3 +159,11 @@ def test_an_error_of_one_job_costs_the_others_nothing(
         "store_unusable",
         "make room",
     )
+
+
+def test_what_is_there_once_all_is_started_is_kept_from_the_collector() -> None:
+    try:
+        keep_what_started()
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()

@@ -82,8 +82,8 @@ _READ_COMMITTED_HINT = (
     "a writer may hold locks: ask the administrator for READ_COMMITTED_SNAPSHOT ON, or raise `timeout`"
 )
 _CERTIFICATE_HINT = (
-    "the driver does not trust the server's certificate: install that of its authority on this machine, or add "
-    "TrustServerCertificate=yes to `database`"
+    "the driver does not trust the server's certificate: install that of its authority on this machine; "
+    "TrustServerCertificate=yes in `database` takes any certificate, and so any server in its place"
 )
 
 
