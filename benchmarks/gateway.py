@@ -41,6 +41,7 @@ from benchmarks.sending import AGENCY, Sender, a_full_outbox, by_bare_socket, te
 from smsd.adapters.gateways.kannel import KannelGateway
 from smsd.adapters.gateways.smpp.gateway import SmppGateway
 from smsd.adapters.gateways.smpp.parts import LongMessages, PartWriter, sender_address, subscriber
+from smsd.adapters.memory import keep_what_started
 from smsd.core.model import MessageState
 from smsd.core.policy import Encoding
 from smsd.core.signing import Callback
@@ -198,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=3)
     options = parser.parse_args(arguments)
+    keep_what_started()  # as the daemon does
     if options.what == "speed":
         print(json.dumps(speed(options.messages, options.rounds)))
         return

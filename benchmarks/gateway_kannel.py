@@ -26,6 +26,7 @@ from pathlib import Path
 
 from benchmarks.sending import Sender, a_full_outbox
 from smsd.adapters.gateways.kannel import KannelGateway
+from smsd.adapters.memory import keep_what_started
 from smsd.core.model import MessageState, Outcome, Verdict
 from smsd.core.policy import Encoding
 from smsd.core.signing import Callback
@@ -129,6 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=8)
     options = parser.parse_args(arguments)
+    keep_what_started()  # as the daemon does
     messages = [
         Outgoing(f"{n:032x}", f"84905{n:06}", TEXT, "result_ready", "agency", f"H32-{n}", NOW, 2)
         for n in range(options.messages)

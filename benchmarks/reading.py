@@ -5,7 +5,8 @@
 The bare read is psycopg2's server-side cursor (sqlite3's cursor) over all ten columns of the view, ten thousand rows at
 a time, nothing kept. A poll is measured from its first question to the commit of what it found, by the services as the
 daemon has them, on a SQLite store of its own (WAL, FULL): `resident` in a process that goes on polling, as the daemon
-does, `fresh` in a new process for each poll, as `run --once` does (the interpreter's start is not counted).
+does, `fresh` in a new process for each poll, as `run --once` does (the interpreter's start is not counted). What is
+committed is carried over from the log into the store's file afterwards, by the daemon in a thread of its own.
 Changed dossiers are closed, or taken up again, lie anywhere in the view, and have no notice, so that only reading,
 comparing and the committed transitions are measured. Both sides take turns; medians; peak memory is the kernel's. By
 date, `own ms` is what is left when the bare driver's time for the same questions is taken off.
@@ -38,6 +39,7 @@ import structlog
 
 from smsd.adapters.agencydb.reader import AgencySource, open_reader
 from smsd.adapters.memory import keep_what_started
+from smsd.adapters.store.checkpoints import EVERY
 from smsd.adapters.store.engine import Database
 from smsd.adapters.store.journal import Journal
 from smsd.adapters.store.snapshots import SnapshotStore
@@ -189,9 +191,11 @@ class Sqlite:
 class Agency:
     """One agency and the services that poll it, as the daemon has them."""
 
-    def __init__(self, url: str, store: Path, kind: ReadKind) -> None:
+    def __init__(self, url: str, store: Path, kind: ReadKind, *, resident: bool) -> None:
         self.database = Database(f"sqlite:///{store}")
         self.database.open()
+        if resident:
+            self.database.checkpoint_aside()
         clock, snapshots, journal = SystemClock(), SnapshotStore(self.database), Journal(self.database)
         self.poller = Poller(snapshots, journal, AlarmBell(journal, clock), clock)
         changed_by = "updated_at" if kind is ReadKind.CHANGED_BY else None
@@ -216,12 +220,12 @@ class Agency:
 
 def worker(arguments: Sequence[str]) -> None:
     """Poll at every line of input, and answer with a line."""
-    url, store, kind = arguments
+    url, store, kind, process = arguments
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     agency: Agency | None = None
     for _ in sys.stdin:
         begun = time.perf_counter()
-        agency = agency or Agency(url, Path(store), ReadKind(kind))
+        agency = agency or Agency(url, Path(store), ReadKind(kind), resident=process == "resident")
         opened = time.perf_counter() - begun
         told = agency.poll()
         print(json.dumps(told | {"seconds": told["seconds"] + opened}), flush=True)
@@ -230,21 +234,21 @@ def worker(arguments: Sequence[str]) -> None:
 
 
 @contextmanager
-def polling(url: str, store: Path, kind: ReadKind) -> Iterator[Any]:
+def polling(url: str, store: Path, kind: ReadKind, process: str = "fresh") -> Iterator[Any]:
     """What polls when it is called."""
-    command = [sys.executable, "-m", "benchmarks.reading", "worker", url, str(store), kind.value]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    command = [sys.executable, "-m", "benchmarks.reading", "worker", url, str(store), kind.value, process]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
 
         def poll() -> dict[str, Any]:
-            process.stdin.write("poll\n")
-            process.stdin.flush()
-            told: dict[str, Any] = json.loads(process.stdout.readline())
+            worker.stdin.write("poll\n")
+            worker.stdin.flush()
+            told: dict[str, Any] = json.loads(worker.stdout.readline())
             return told
 
         yield poll
-        process.stdin.close()
+        worker.stdin.close()
 
 
 @dataclass
@@ -311,12 +315,14 @@ def measure(database: Any, kind: ReadKind, rows: int, rounds: int, known: Path) 
     ask = database.since(OVERLAP / timedelta(minutes=1)) if by_date else lambda: None
 
     def round_of(share: float, process: str, poll: Any, turn: int) -> None:
+        if process == "resident":
+            time.sleep(EVERY + 1)  # what the last poll wrote is carried over into the store's file beside it
         bare = _seconds(database.bare_read)
         changed = database.change(everies[share], turn, dated=by_date) if share else 0
         found[share, process].add(poll(), changed, bare, _seconds(ask))
 
     print(f"{database.kind}, {kind.value}", file=sys.stderr, flush=True)
-    with polling(database.url, store, kind) as poll:
+    with polling(database.url, store, kind, "resident") as poll:
         for _ in range(2):  # sums are first taken by the second
             poll()
         for share in SHARES:  # small ones first: by date, what changed of late is read once more

@@ -51,6 +51,7 @@ def a_full_outbox(count: int, text: str | None = None) -> Iterator[Database]:
     with tempfile.TemporaryDirectory(prefix="smsd-bench-") as folder:
         database = Database(f"sqlite:///{Path(folder) / 'smsd.db'}")
         database.open()
+        database.checkpoint_aside()
         _fill(database, count, text)
         yield database
         database.close()

@@ -100,6 +100,7 @@ class Daemon:
             database = open_database(self._installation.settings, check=True)
             try:
                 if self._claim(database):
+                    database.checkpoint_aside()
                     self._serve(database)
             finally:
                 database.close()

@@ -29,7 +29,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from smsd.adapters.store import sqlitefile
+from smsd.adapters.store import checkpoints, sqlitefile
 from smsd.adapters.store.schema import meta
 from smsd.core.errors import StoreError
 
@@ -69,6 +69,7 @@ class Database:
         self.end: StoreError | None = None
         """Why this store is not to be used any more by this process: it is damaged, or not there any more."""
         self._identity: sqlitefile.Identity | None = None
+        self._checkpoints: checkpoints.Checkpoints | None = None
         self._lock_file: BinaryIO | None = None
         self._lock_connection: Connection | None = None
         self.engine = self._make_engine()
@@ -92,9 +93,18 @@ class Database:
         if path is not None:  # until it was opened, it may be a new one
             made["creator"] = lambda: sqlitefile.connect(path, make=self._identity is None)
         engine = create_engine(self.url, pool_size=4, max_overflow=12, **made, **hidden)
-        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "connect", self._set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+
+    def _set_up_sqlite(self, raw: sqlite3.Connection, _record: Any) -> None:
+        sqlitefile.set_up(raw, checkpoints.BACKSTOP_PAGES if self._checkpoints is not None else None)
+
+    def checkpoint_aside(self) -> None:
+        """From now on carry SQLite's log over beside the writer: for a process that goes on writing."""
+        if self.path is not None and self._checkpoints is None:
+            self._checkpoints = checkpoints.Checkpoints(self.path)
+            self.engine.dispose()  # connections learn of it when they are made
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -123,6 +133,8 @@ class Database:
                         yield connection
                 finally:
                     self._writing_thread = None
+            if self._checkpoints is not None:
+                self._checkpoints.written()
 
     @contextmanager
     def _noting_trouble(self) -> Iterator[None]:
@@ -324,6 +336,8 @@ class Database:
 
     def close(self) -> None:
         """Let go of everything, the lock last."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         if self._lock_connection is not None:
             self._lock_connection.close()
             self._lock_connection = None
@@ -369,17 +383,6 @@ def _is_fault(error: SQLAlchemyError) -> bool:
         cause = error.orig if isinstance(error, DBAPIError) else None
         return getattr(cause, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
     return type(error) is DatabaseError
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy's begin event below says BEGIN itself
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        f"busy_timeout={sqlitefile.BUSY_MS}",
-        "cache_size=-1000",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _set_up_postgresql(connection: Any, _record: Any) -> None:

@@ -71,6 +71,19 @@ def connect(path: Path, *, make: bool = False) -> sqlite3.Connection:
     )
 
 
+def set_up(raw: sqlite3.Connection, log_pages: int | None = None) -> None:
+    """Make a connection one of the store's. ``log_pages``: how long a log its commits carry over; None: 1,000 pages."""
+    raw.isolation_level = None  # SQLAlchemy's begin event says BEGIN itself
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"busy_timeout={BUSY_MS}",
+        "cache_size=-1000",
+        *([f"wal_autocheckpoint={log_pages}"] if log_pages is not None else []),
+    ):
+        raw.execute(f"PRAGMA {pragma}")
+
+
 def identity(path: Path) -> Identity | None:
     """Which file the name means now; None for none."""
     try:
