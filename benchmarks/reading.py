@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ from tests.support.postgres import PostgresServer
 VIEW = "smsd_dossiers"
 BARE_ROWS = 10_000
 LONG = timedelta(minutes=30)
-SHARES = (0.0, 0.0001, 0.01)
+FEW = 100
 KINDS = {
     "postgresql": (ReadKind.FULL, ReadKind.FINGERPRINT, ReadKind.CHANGED_BY),
     "sqlite": (ReadKind.FULL, ReadKind.CHANGED_BY),
@@ -302,37 +303,36 @@ def baseline(database: Any, folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def measure(database: Any, kind: ReadKind, rows: int, rounds: int, known: Path) -> list[Series]:
-    """All shares of changed rows, in a process that goes on and in new ones."""
-    everies = {share: round(1 / share) if share else 0 for share in SHARES}
-    found = {
-        (share, process): Series(database.kind, kind.value, process, rows // everies[share] if share else 0)
-        for share in SHARES
-        for process in ("resident", "fresh")
-    }
+    """No change, a hundred, and one in a hundred, in a process that goes on and in new ones."""
     store = known.with_name(f"{database.kind}-{kind.value}.db")
     shutil.copyfile(known, store)
     by_date = kind is ReadKind.CHANGED_BY
     ask = database.since(OVERLAP / timedelta(minutes=1)) if by_date else lambda: None
+    turns = count()
+    found: list[Series] = []
 
-    def round_of(share: float, process: str, poll: Any, turn: int) -> None:
-        if process == "resident":
+    def round_of(series: Series, every: int, poll: Any) -> None:
+        if series.process == "resident":
             time.sleep(EVERY + 1)  # what the last poll wrote is carried over into the store's file beside it
         bare = _seconds(database.bare_read)
-        changed = database.change(everies[share], turn, dated=by_date) if share else 0
-        found[share, process].add(poll(), changed, bare, _seconds(ask))
+        changed = database.change(every, next(turns), dated=by_date) if every else 0
+        series.add(poll(), changed, bare, _seconds(ask))
 
     print(f"{database.kind}, {kind.value}", file=sys.stderr, flush=True)
-    with polling(database.url, store, kind, "resident") as poll:
-        for _ in range(2):  # sums are first taken by the second
-            poll()
-        for share in SHARES:  # small ones first: by date, what changed of late is read once more
-            for turn in range(rounds):
-                round_of(share, "resident", poll, turn)
-    for share in SHARES:
-        for turn in range(rounds):
+    # few changes first: by date, what changed of late is read once more
+    for changed in (0, FEW, rows // 100):
+        every = rows // changed if changed else 0
+        resident, fresh = (Series(database.kind, kind.value, name, changed) for name in ("resident", "fresh"))
+        with polling(database.url, store, kind, resident.process) as poll:
+            for _ in range(2):  # sums are first taken by the second
+                poll()
+            for _ in range(rounds):
+                round_of(resident, every, poll)
+        for _ in range(rounds):
             with polling(database.url, store, kind) as poll:
-                round_of(share, "fresh", poll, rounds + turn)
-    return list(found.values())
+                round_of(fresh, every, poll)
+        found += [resident, fresh]
+    return found
 
 
 def _seconds(call: Any) -> float:
