@@ -176,8 +176,9 @@ def _daemon_in_words(session: Session, daemon: dict[str, Any]) -> str:
     if daemon["running"]:
         return f"running (pid {daemon['pid']}), smsd {daemon['version']}"
     if daemon["last_sign_of_life"] is None:
-        return "not running"
-    return f"not running; the last sign of life was at {session.local(daemon['last_sign_of_life'])}"
+        return "not running; start it: systemctl start smsd"
+    seen = session.local(daemon["last_sign_of_life"])
+    return f"not running; the last sign of life was at {seen}; start it: systemctl start smsd"
 
 
 def _queue_in_words(queue: dict[str, int]) -> str:

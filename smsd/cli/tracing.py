@@ -26,7 +26,7 @@ WHY_SUPPRESSED = {
 
 WHY_ENDED = {
     MessageState.SUPERSEDED: "no longer true before it was handed over: the dossier moved on",
-    MessageState.EXPIRED: "could not be handed over within valid_for",
+    MessageState.EXPIRED: "it was given up",
     MessageState.REJECTED: "the gateway refused it",
     MessageState.UNDELIVERED: "the network could not deliver it",
     MessageState.DELIVERED: "it reached the telephone",
