@@ -10,6 +10,7 @@ import re
 import unicodedata
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 
 from smsd.core.model import Dossier
 from smsd.core.names import clean_text
@@ -96,6 +97,7 @@ def _parse_text(text: str, zone: tzinfo) -> datetime:
     return _to_utc(moment.replace(tzinfo=timezone(distance if sign == "+" else -distance)), zone)
 
 
+@lru_cache(maxsize=4096)  # dossiers of a day have many in common
 def _to_utc(moment: datetime, zone: tzinfo) -> datetime:
     """An instant in UTC; a naive one is in ``zone``."""
     try:

@@ -1,7 +1,7 @@
 """Snapshots: what a read keeps of a view, which is only what changed.
 
 Memory follows what changed, not what exists: rows whose digest is known are dropped at once, changed ones are laid
-aside on disk beyond two thousand. Nothing is decided here; how a view is read stands in `reading`.
+aside on disk beyond five thousand. Nothing is decided here; how a view is read stands in `reading`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from smsd.services.ports import RawRow
 from smsd.services.rowblocks import BucketSums, RowBlock
 
 _BLOCK = 500
-_RUN = 2_000
+_RUN = 5_000
 """So many rows are sorted at once, and stay in memory if there are no more."""
-_RUN_SIZE = 1 << 20
+_RUN_SIZE = 2 << 20
 """And at most so many characters of them."""
 _PIECE = 20
 """So many rows of each run are in memory while runs are merged."""

@@ -162,8 +162,10 @@ def test_an_error_of_one_job_costs_the_others_nothing(
 
 
 def test_what_is_there_once_all_is_started_is_kept_from_the_collector() -> None:
+    threshold = gc.get_threshold()
     try:
         keep_what_started()
         assert gc.get_freeze_count() > 10_000
     finally:
         gc.unfreeze()
+        gc.set_threshold(*threshold)

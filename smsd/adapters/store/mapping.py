@@ -75,8 +75,24 @@ _REMEMBERED = tuple(column.name for column in dossiers.columns)
 def tracked_from(row: Row[*tuple[Any, ...]]) -> Tracked:
     """A remembered dossier, from a row that begins with `TRACKED_COLUMNS`."""
     values: Sequence[Any] = row
-    code, step, status, phone, procedure_code, procedure_name, received_at, due_at, resolved_at = values[:9]
-    position, entered_at, entry, missing_reads, gone_at, done_since = values[9:15]
+    (
+        code,
+        step,
+        status,
+        phone,
+        procedure_code,
+        procedure_name,
+        received_at,
+        due_at,
+        resolved_at,
+        position,
+        entered_at,
+        entry,
+        missing_reads,
+        gone_at,
+        done_since,
+        *_,
+    ) = values
     dossier = Dossier(
         code,
         step,

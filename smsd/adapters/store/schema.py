@@ -8,6 +8,7 @@ names is `Text`, only our own words and ids have a length.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -44,6 +45,7 @@ def to_micros(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=4096)  # dossiers of a day have many in common
 def from_micros(value: int) -> datetime:
     """The aware UTC instant of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=value)
