@@ -8,7 +8,7 @@ import gc
 _M_ARENA_MAX = -8
 """glibc's malloc.h."""
 _ARENAS = 2
-_NEW_OBJECTS = 20_000
+_NEW_OBJECTS = 5_000
 
 
 def limit_arenas() -> bool:
