@@ -157,7 +157,8 @@ def test_a_sqlite_file_that_this_user_could_write_is_warned_of(tmp_path: Path) -
 # what leaves us
 
 LAWFUL = re.compile(
-    r"BEGIN(?: ISOLATION LEVEL [A-Z ]+)? READ ONLY|ROLLBACK|(?:SET LOCAL [a-z_]+ = '?\w+'?(?:; )?)+|SHOW \w+"
+    r"BEGIN(?: ISOLATION LEVEL [A-Z ]+)? READ ONLY|ROLLBACK"
+    r"|(?:SET LOCAL [a-z_]+ (?:= '?\w+'?|TO DEFAULT)(?:; )?)+|SHOW \w+"
     r"|(?:WITH mine AS \(|SELECT )[^;]*"
     r"|DECLARE \"?\w+\"? NO SCROLL CURSOR (?:WITHOUT HOLD )?FOR SELECT [^;]*"
     r"|FETCH (?:FORWARD )?\w+ FROM \"?\w+\"?|CLOSE \"?\w+\"?|COPY \(SELECT [^;]*\) TO STDOUT[^;]*"
