@@ -34,6 +34,8 @@ class Desk:
     broken: bool = False
     alive: bool = True
     gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    """Set when somebody asks."""
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -49,6 +51,7 @@ class Desk:
         return "applied"
 
     def answer(self, request: LookupRequest) -> str:
+        self.entered.set()
         self.gate.wait(20)
         if self.broken:
             raise RuntimeError("the store is locked: 84905123456")

@@ -102,7 +102,7 @@ def test_a_call_under_way_is_answered_before_it_stops(server: InboundServer, des
     answers: list[tuple[int, str]] = []
     caller = threading.Thread(target=lambda: answers.append(get(server, LOOKUP)))
     caller.start()
-    wait_until(lambda: _busy(server))
+    assert desk.entered.wait(10)
     threading.Timer(0.7, desk.gate.set).start()
     began = time.monotonic()
     server.close()
@@ -115,15 +115,11 @@ def test_it_stops_in_time_even_if_a_call_hangs(server: InboundServer, desk: Desk
     desk.gate.clear()
     with socket.create_connection(("127.0.0.1", server.port)) as caller:
         caller.sendall(f"GET {LOOKUP} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        wait_until(lambda: _busy(server))
+        assert desk.entered.wait(10)
         began = time.monotonic()
         server.close()
         assert time.monotonic() - began < 3
     desk.gate.set()
-
-
-def _busy(server: InboundServer) -> bool:
-    return bool(server._server.task_dispatcher.active_count)
 
 
 @pytest.mark.parametrize(
