@@ -15,7 +15,7 @@ from tests.system.faults.agencytrouble import DOSSIERS, Case
 from tests.system.faults.agencywire import Spoilt, Wire
 
 LONG_VIEW = 1_500
-LONGER_VIEW = 60_000
+LONGER_VIEW = 100_000
 """Rows that do not fit into the buffers between the server and a reader that is held."""
 MIDDLE = 100_000
 """Bytes of the answer after which a read of the long view is surely under way and surely not over."""
