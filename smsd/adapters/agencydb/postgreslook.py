@@ -6,7 +6,8 @@ All of it is of one state: the transaction is REPEATABLE READ.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 from smsd.adapters.agencydb.copyformat import END, ORDER, TIMESTAMP, TIMESTAMPTZ, Layout, without_header
@@ -49,13 +50,12 @@ class PostgresLook(SqlLook):
         For thousands of codes the planner would look through the whole table, with workers beside: an index is gentler.
         """
         name = self.column("dossier_code")
-        with self.driver():
-            self._link.ask_nothing("SET LOCAL enable_seqscan = off; SET LOCAL jit = off")
-        for start in range(0, len(codes), _CODES_AT_ONCE):
-            part = codes[start : start + _CODES_AT_ONCE]
-            self._copy(Condition(f"{name} = ANY(%s)", (_array_literal(part),)), take)
-        with self.driver():
-            self._link.ask_nothing("SET LOCAL enable_seqscan TO DEFAULT; SET LOCAL jit TO DEFAULT")
+        if not codes:
+            return
+        with self._planned_without("enable_seqscan"):
+            for start in range(0, len(codes), _CODES_AT_ONCE):
+                part = codes[start : start + _CODES_AT_ONCE]
+                self._copy(Condition(f"{name} = ANY(%s)", (_array_literal(part),)), take)
 
     def since(self, column: str, instant: object, take: Take) -> None:
         """The rows changed since an instant."""
@@ -74,10 +74,9 @@ class PostgresLook(SqlLook):
             sql, values = self.select_raw(
                 f"{self._bucket()}, count(*), bit_xor({self._hash(types)})", " GROUP BY 1"
             )
-            # the planner takes every row for a bucket of its own and would sort them all
-            link.ask_nothing("SET LOCAL enable_sort = off; SET LOCAL jit = off")
+        # the planner takes every row for a bucket of its own and would sort them all
+        with self._planned_without("enable_sort"), self.driver():
             _, answer = link.ask(sql, values)
-            link.ask_nothing("SET LOCAL enable_sort TO DEFAULT; SET LOCAL jit TO DEFAULT")
         made_by = f"{link.raw.server_version // 10_000} {sql} {values}"
         shape = hashlib.sha256(made_by.encode("utf-8", "surrogatepass")).hexdigest()
         return BucketSums.of(shape, [(int(b), int(n), int(h)) for b, n, h in answer])  # type: ignore[call-overload]
@@ -86,6 +85,15 @@ class PostgresLook(SqlLook):
         """The rows of these buckets."""
         wanted = "{" + ",".join(map(str, buckets)) + "}"
         self._copy(Condition(f"{self._bucket()} = ANY(%s)", (wanted,)), take)
+
+    @contextmanager
+    def _planned_without(self, way: str) -> Iterator[None]:
+        """Around questions for which the planner would choose a costly way; the transaction's end undoes it too."""
+        with self.driver():
+            self._link.ask_nothing(f"SET LOCAL {way} = off; SET LOCAL jit = off")
+        yield
+        with self.driver():
+            self._link.ask_nothing(f"SET LOCAL {way} TO DEFAULT; SET LOCAL jit TO DEFAULT")
 
     def _bucket(self) -> str:
         code = self._bytes(self.column("dossier_code"), "''")

@@ -45,10 +45,10 @@ class LookupStore:
     def _latest(
         self, connection: Connection, condition: ColumnElement[bool], agencies: frozenset[str]
     ) -> tuple[str, Tracked] | None:
-        query = select(*TRACKED_COLUMNS, dossiers.c.agency).where(condition).order_by(*_LATEST_FIRST)
-        for row in connection.execute(query):
-            if row.agency in agencies:
-                return row.agency, tracked_from(row)
+        query = select(dossiers.c.agency, *TRACKED_COLUMNS).where(condition).order_by(*_LATEST_FIRST)
+        for agency, *tracked in connection.execute(query):
+            if agency in agencies:
+                return agency, tracked_from(tracked)
         return None
 
     def previous_answer(self, road: Road, provider_id: str) -> str | None:

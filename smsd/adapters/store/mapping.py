@@ -72,47 +72,32 @@ TRACKED_COLUMNS = tuple(
 _REMEMBERED = tuple(column.name for column in dossiers.columns)
 
 
-def tracked_from(row: Row[*tuple[Any, ...]]) -> Tracked:
-    """A remembered dossier, from a row that begins with `TRACKED_COLUMNS`."""
-    values: Sequence[Any] = row
-    (
-        code,
-        step,
-        status,
-        phone,
-        procedure_code,
-        procedure_name,
-        received_at,
-        due_at,
-        resolved_at,
-        position,
-        entered_at,
-        entry,
-        missing_reads,
-        gone_at,
-        done_since,
-        *_,
-    ) = values
-    dossier = Dossier(
-        code,
-        step,
-        status,
-        phone,
-        procedure_code,
-        procedure_name,
-        None if received_at is None else from_micros(received_at),
-        None if due_at is None else from_micros(due_at),
-        None if resolved_at is None else from_micros(resolved_at),
-    )
+def tracked_from(row: Sequence[Any]) -> Tracked:
+    """A remembered dossier, from a row of `TRACKED_COLUMNS`."""
+    *texts, received_at, due_at, resolved_at = row[: len(_DOSSIER)]
+    position, entered_at, entry, missing_reads, gone_at, done_since = row[len(_DOSSIER) : -1]
     return Tracked(
-        dossier,
+        Dossier(
+            *texts,
+            received_at=_instant(received_at),
+            due_at=_instant(due_at),
+            resolved_at=_instant(resolved_at),
+        ),
         position,
         from_micros(entered_at),
         entry,
         missing_reads,
         gone_at is not None,
-        None if done_since is None else from_micros(done_since),
+        _instant(done_since),
     )
+
+
+def _instant(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _micros(instant: datetime | None) -> int | None:
+    return None if instant is None else to_micros(instant)
 
 
 def _remembering(*left_alone: str) -> BulkInsert:
@@ -159,15 +144,15 @@ def _remembered(agency: str, tracked: Tracked, digest: int) -> tuple[Any, ...]:
         dossier.status,
         dossier.procedure_code,
         dossier.procedure_name,
-        None if dossier.received_at is None else to_micros(dossier.received_at),
-        None if dossier.due_at is None else to_micros(dossier.due_at),
-        None if dossier.resolved_at is None else to_micros(dossier.resolved_at),
+        _micros(dossier.received_at),
+        _micros(dossier.due_at),
+        _micros(dossier.resolved_at),
         tracked.position,
         to_micros(tracked.entered_at),
         tracked.entry,
         0,  # missing_reads
         None,  # gone_at
-        None if tracked.done_since is None else to_micros(tracked.done_since),
+        _micros(tracked.done_since),
     )
 
 
