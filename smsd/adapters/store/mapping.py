@@ -74,15 +74,10 @@ _REMEMBERED = tuple(column.name for column in dossiers.columns)
 
 def tracked_from(row: Sequence[Any]) -> Tracked:
     """A remembered dossier, from a row of `TRACKED_COLUMNS`."""
-    *texts, received_at, due_at, resolved_at = row[: len(_DOSSIER)]
+    code, step, status, phone, procedure_code, procedure_name, *dates = row[: len(_DOSSIER)]
     position, entered_at, entry, missing_reads, gone_at, done_since = row[len(_DOSSIER) : -1]
     return Tracked(
-        Dossier(
-            *texts,
-            received_at=_instant(received_at),
-            due_at=_instant(due_at),
-            resolved_at=_instant(resolved_at),
-        ),
+        Dossier(code, step, status, phone, procedure_code, procedure_name, *map(_instant, dates)),
         position,
         from_micros(entered_at),
         entry,
