@@ -33,8 +33,10 @@ log = structlog.get_logger(__name__)
 
 _IDLE = 0.2
 """Seconds between looks at the outbox when nothing happens."""
-_MOMENT = 0.01
+_MOMENT = 0.02
 """Seconds for which further answers are waited for."""
+_LULL = 0.002
+"""Seconds slept between looks at the answers meanwhile: to be woken by each of them costs more than to look."""
 _RETURNED = frozenset({MessageState.QUEUED, MessageState.UNKNOWN})
 _LONGEST_REFERENCE = 200
 _LONGEST_ANSWER = timedelta(minutes=2)
@@ -219,8 +221,9 @@ class Delivery:
                 if answer is not None and message is not None:
                     self._link.judge(answer[1], now)
                     self._unrecorded.append((message, answer[1]))
-                left = until - time.monotonic() if len(self._under_way) > enough else 0.0
-                answer = self._answers.get(timeout=left) if left > 0 else self._answers.get_nowait()
+                if self._answers.empty() and len(self._under_way) > enough and time.monotonic() < until:
+                    time.sleep(_LULL)
+                answer = self._answers.get_nowait()
         except queue.Empty:
             return
 

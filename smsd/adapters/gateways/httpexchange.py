@@ -18,11 +18,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 LARGEST_BODY = 64 * 1024
-_LARGEST_ANSWER = 2 * LARGEST_BODY
+LARGEST_ANSWER = 2 * LARGEST_BODY
 """Head and body together."""
-_FRESH = 3.0
+FRESH = 3.0
 """Seconds a connection may have been idle and still be used; servers close idle ones, and later ones may be closed."""
-_CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 
 
 class ExchangeError(Exception):
@@ -122,7 +122,7 @@ class Line:
         connection = self._socket
         if connection is None:
             return None
-        if time.monotonic() - self._used_at < _FRESH:
+        if time.monotonic() - self._used_at < FRESH:
             poll = select.poll()
             poll.register(connection, select.POLLIN)
             if not poll.poll(0):
@@ -132,7 +132,7 @@ class Line:
 
     def _connect(self, deadline: float) -> socket.socket:
         address = self._address
-        seconds = min(_CONNECT_SECONDS, deadline - time.monotonic())
+        seconds = min(CONNECT_SECONDS, deadline - time.monotonic())
         try:
             connection = socket.create_connection((address.host, address.port), timeout=seconds)
         except TimeoutError:
@@ -183,7 +183,7 @@ def _read_answer(connection: socket.socket, deadline: float) -> tuple[Answer, bo
             raise NoAnswerError("unrecognised_answer", "the answer is too large")
         if response.length:
             raise NoAnswerError("answer_cut_off", "the connection was closed in the middle of the answer")
-        wait = _seconds(response.getheader("Retry-After"))
+        wait = seconds_of(response.getheader("Retry-After"))
         return Answer(response.status, body, wait), not response.will_close
     except TimeoutError:
         raise NoAnswerError("answer_timeout", "no answer in time") from None
@@ -206,7 +206,7 @@ class _Source(io.RawIOBase):
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
         self._deadline = deadline
-        self._room = _LARGEST_ANSWER
+        self._room = LARGEST_ANSWER
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """As `http.client` asks a socket. Closing the file leaves the socket open."""
@@ -233,7 +233,7 @@ def _left(deadline: float) -> float:
     return left
 
 
-def _seconds(header: str | None) -> float | None:
+def seconds_of(header: str | None) -> float | None:
     """Retry-After as a number of seconds; a date says nothing without trusting the server's clock."""
     text = (header or "").strip()
     return float(text) if text.isascii() and text.isdigit() and len(text) <= 6 else None

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus, urlencode
 
 from smsd.adapters.gateways.httpexchange import Address, Answer, ExchangeError, Line, NotSentError
 from smsd.adapters.gateways.kannelanswers import RECEIPT_MASK, RECEIPT_TYPES, outcome_of
-from smsd.adapters.gateways.pool import Attempt, SenderPool
+from smsd.adapters.gateways.multiplexer import Exchange, Multiplexer
 from smsd.core.errors import ReceiptError
 from smsd.core.model import Outcome, Receipt, Verdict
 from smsd.core.phones import format_number
@@ -21,14 +21,17 @@ from smsd.core.signing import Callback, is_genuine
 from smsd.services.ports import CheckResult, Done, Outgoing
 
 _AT_HAND = 7
-"""Kannel stands near and answers within a millisecond or two, sooner than a commit takes."""
+"""Messages that wait for each connection: Kannel answers within a millisecond or two, sooner than a commit takes.
+
+The more, the more of them one commit records; a crash leaves them all unknown.
+"""
 _LONGEST_FIELD = 200
 _STATUS = re.compile(r"\bstat:([A-Za-z]{1,10})")
 _ERROR = re.compile(r"\berr:([0-9A-Za-z]{1,8})")
 
 
 class KannelGateway:
-    """Kannel's sendsms, over ``connections`` kept-alive connections, each with a thread of its own."""
+    """Kannel's sendsms, over ``connections`` kept-alive connections."""
 
     repeats_safely = False
 
@@ -55,12 +58,15 @@ class KannelGateway:
         coding = "0" if encoding is Encoding.UNACCENTED else "2"
         fixed = {"from": sender, "coding": coding, "charset": "UTF-8"}
         self._fixed = f"{self._account}&{urlencode(fixed)}"
-        self._pool = SenderPool(name, connections, self._new_line, self._send, at_hand=_AT_HAND)
-        self.window = self._pool.window
+        self._multiplexer = Multiplexer(name, self._address, connections=connections, timeout=timeout)
+        self.window = (1 + _AT_HAND) * connections
 
     def submit(self, messages: Sequence[Outgoing], done: Done) -> None:
         """Queue the messages for the connections."""
-        self._pool.submit(messages, done)
+        self._multiplexer.submit([self._exchange_of(message, done) for message in messages])
+
+    def _exchange_of(self, message: Outgoing, done: Done) -> Exchange:
+        return Exchange(self.request_for(message), lambda result: done(message.id, _outcome(result)))
 
     def find(self, message_id: str, since: datetime) -> None:
         """Kannel cannot be asked."""
@@ -79,19 +85,7 @@ class KannelGateway:
 
     def close(self) -> None:
         """Wait for answers, 5 s at most, and let go."""
-        self._pool.close()
-
-    def _new_line(self) -> Line:
-        return Line(self._address, self._timeout)
-
-    def _send(self, line: Line, attempt: Attempt) -> Outcome:
-        try:
-            return outcome_of(line.exchange(self.request_for(attempt.message), attempt.begin))
-        except NotSentError as error:
-            verdict = Verdict.ACCOUNT if error.code == "certificate" else Verdict.RETRY
-            return Outcome(verdict, error.code, error.detail)
-        except ExchangeError as error:
-            return Outcome(Verdict.UNKNOWN, error.code, error.detail)
+        self._multiplexer.close()
 
     def request_for(self, message: Outgoing) -> bytes:
         """The whole request for one message."""
@@ -116,6 +110,16 @@ class KannelGateway:
         return (
             f"GET {target}{joined}{parameters} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: smsd\r\n\r\n".encode()
         )
+
+
+def _outcome(result: Answer | ExchangeError) -> Outcome:
+    """What became of a message."""
+    if isinstance(result, Answer):
+        return outcome_of(result)
+    if isinstance(result, NotSentError):
+        verdict = Verdict.ACCOUNT if result.code == "certificate" else Verdict.RETRY
+        return Outcome(verdict, result.code, result.detail)
+    return Outcome(Verdict.UNKNOWN, result.code, result.detail)
 
 
 def _judged(answer: Answer, authority: str) -> CheckResult:

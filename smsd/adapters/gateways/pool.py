@@ -78,14 +78,9 @@ Send = Callable[[Line, Attempt], Outcome]
 class SenderPool:
     """As many senders as connections, started with the first message."""
 
-    def __init__(
-        self, name: str, connections: int, new_line: Callable[[], Line], send: Send, *, at_hand: int = 1
-    ) -> None:
-        """``at_hand``: messages that wait for each connection when an answer comes.
-
-        The more, the more of them one commit records; a crash leaves them all unknown.
-        """
-        self.window = (1 + at_hand) * connections
+    def __init__(self, name: str, connections: int, new_line: Callable[[], Line], send: Send) -> None:
+        self.window = 2 * connections
+        """One message under way and one at hand for each connection."""
         self._name = name
         self._connections = connections
         self._new_line = new_line

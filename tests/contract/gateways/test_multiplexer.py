@@ -1,0 +1,278 @@
+"""Many exchanges in one thread: in which order things happen, and that nothing keeps the others up."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from smsd.adapters.gateways import multiplexer as module
+from smsd.adapters.gateways.httpexchange import (
+    LARGEST_BODY,
+    Address,
+    Answer,
+    ExchangeError,
+    NoAnswerError,
+    NotSentError,
+)
+from smsd.adapters.gateways.multiplexer import Exchange, Multiplexer
+from tests.support.postgres import free_port, wait_until
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 5\r\n\r\nSent."
+
+
+class Server:
+    """Answers each request with the next of its answers, the last one for ever; an answer may come in pieces."""
+
+    def __init__(self, *answers: bytes | list[bytes], host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
+        self.port = self._listener.getsockname()[1]
+        self._answers = list(answers)
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.connections = 0
+        self.open = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        self._count(connections=1)
+        with connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while self._asked(connection):
+                for piece in self._next():
+                    connection.sendall(piece)
+        self._count(connections=-1)
+
+    def _count(self, connections: int) -> None:
+        with self._lock:
+            self.open += connections
+            self.connections += max(connections, 0)
+
+    def _asked(self, connection: socket.socket) -> bool:
+        received = b""
+        while not received.endswith(b"\r\n\r\n"):
+            try:
+                piece = connection.recv(65536)
+            except OSError:
+                return False
+            if not piece:
+                return False
+            received += piece
+        return True
+
+    def _next(self) -> list[bytes]:
+        with self._lock:
+            self.requests += 1
+            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return [answer] if isinstance(answer, bytes) else answer
+
+
+class Ends:
+    """Collects how exchanges end."""
+
+    def __init__(self) -> None:
+        self._ends: queue.SimpleQueue[Answer | ExchangeError] = queue.SimpleQueue()
+
+    def exchange(self) -> Exchange:
+        return Exchange(REQUEST, self._ends.put)
+
+    def next(self, seconds: float = 5.0) -> Answer | ExchangeError:
+        return self._ends.get(timeout=seconds)
+
+
+Made = Callable[..., Multiplexer]
+
+
+@pytest.fixture
+def make() -> Iterator[Made]:
+    made: list[Multiplexer] = []
+
+    def one(port: int, *, host: str = "127.0.0.1", connections: int = 1, timeout: float = 5.0) -> Multiplexer:
+        address = Address.of(f"http://{host}:{port}/")
+        made.append(Multiplexer("test", address, connections=connections, timeout=timeout))
+        return made[-1]
+
+    yield one
+    for multiplexer in made:
+        multiplexer.close()
+
+
+@contextmanager
+def serving(*answers: bytes | list[bytes], host: str = "127.0.0.1") -> Iterator[Server]:
+    server = Server(*answers, host=host)
+    yield server
+    server.close()
+
+
+def test_the_next_request_leaves_before_it_is_told_what_the_last_answer_was(make: Made) -> None:
+    with serving(ACCEPTED) as server:
+        multiplexer, ends, seen = make(server.port), Ends(), []
+
+        def end(_: object) -> None:
+            wait_until(lambda: server.requests == 2, 5, step=0.002)
+            seen.append(server.requests)
+
+        multiplexer.submit([Exchange(REQUEST, end), ends.exchange()])
+        assert isinstance(ends.next(), Answer)
+        assert seen == [2]
+
+
+def test_all_connections_are_seen_to_in_one_thread(make: Made) -> None:
+    with serving(ACCEPTED) as server:
+        multiplexer, ends, before = make(server.port, connections=8), Ends(), threading.active_count()
+        multiplexer.submit([ends.exchange() for _ in range(400)])
+        answers = [ends.next() for _ in range(400)]
+        assert {type(answer) for answer in answers} == {Answer}
+        assert server.connections <= 8
+        wait_until(lambda: not any(thread.name == "look-up" for thread in threading.enumerate()))
+        # the server has one thread for each connection; ours has one in all
+        assert threading.active_count() - before == 1 + server.open
+
+
+def test_a_hanging_exchange_keeps_no_other_connection_up(make: Made) -> None:
+    with serving([], ACCEPTED) as server:
+        multiplexer, ends = make(server.port, connections=2, timeout=1.0), Ends()
+        begun = time.monotonic()
+        multiplexer.submit([ends.exchange() for _ in range(50)])
+        assert {type(ends.next()) for _ in range(49)} == {Answer}
+        assert time.monotonic() - begun < 1.0
+        hung = ends.next()
+        assert isinstance(hung, NoAnswerError)
+        assert hung.code == "answer_timeout"
+
+
+def test_an_interim_answer_is_passed_over(make: Made) -> None:
+    with serving(b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" + ACCEPTED) as server:
+        multiplexer, ends = make(server.port), Ends()
+        multiplexer.submit([ends.exchange(), ends.exchange()])
+        assert ends.next() == ends.next() == Answer(202, b"Sent.")
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_an_answer_may_come_in_any_pieces(make: Made, size: int) -> None:
+    whole = b"HTTP/1.1 202 X\r\nRetry-After: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nSen\r\n2\r\nt.\r\n0\r\n\r\n"
+    pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+    with serving(pieces) as server:
+        multiplexer, ends = make(server.port), Ends()
+        multiplexer.submit([ends.exchange(), ends.exchange()])
+        assert ends.next() == ends.next() == Answer(202, b"Sent.", 3.0)
+
+
+def test_a_body_of_many_small_chunks_costs_no_more_than_its_size(make: Made) -> None:
+    body = b"1\r\nx\r\n" * 20_000  # as much as an answer may be in all
+    with serving(b"HTTP/1.1 202 X\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n") as server:
+        multiplexer, ends = make(server.port), Ends()
+        begun = time.thread_time()
+        multiplexer.submit([ends.exchange()])
+        assert ends.next() == Answer(202, b"x" * 20_000)
+        assert time.thread_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"HTTP/1.1 202 X\r\nContent-Length: {LARGEST_BODY + 1}\r\n\r\n".encode(),
+        b"HTTP/1.1 202 X\r\nTransfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n" + b"x" * 65535 + b"\r\n9\r\n" + b"x" * 9,
+        b"HTTP/1.1 202 X\r\n" + b"X: y\r\n" * 30_000,
+        b"HTTP/1.1 202 X\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nSent.",
+        b"HTTP/1.1 202 X\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_what_is_too_large_or_no_answer_ends_at_once(make: Made, answer: bytes) -> None:
+    with serving(answer, ACCEPTED) as server:
+        multiplexer, ends = make(server.port), Ends()
+        multiplexer.submit([ends.exchange()])
+        error = ends.next()
+        assert isinstance(error, NoAnswerError)
+        assert error.code == "unrecognised_answer"
+        multiplexer.submit([ends.exchange()])
+        assert ends.next() == Answer(202, b"Sent.")
+
+
+def test_a_mistake_in_what_is_told_costs_no_other_exchange_its_end(make: Made) -> None:
+    def mistaken(_: object) -> None:
+        raise RuntimeError("of ours")
+
+    with serving(ACCEPTED) as server:
+        multiplexer, ends = make(server.port), Ends()
+        multiplexer.submit([Exchange(REQUEST, mistaken), ends.exchange()])
+        assert ends.next() == Answer(202, b"Sent.")
+        assert server.connections == 1
+
+
+def test_each_address_of_a_host_is_tried(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two(_host: str, port: int, **_: object) -> list[object]:
+        return [(0, 0, 0, "", ("127.0.0.9", port)), (0, 0, 0, "", ("127.0.0.1", port))]
+
+    with serving(ACCEPTED) as server:
+        monkeypatch.setattr(module.socket, "getaddrinfo", two)
+        multiplexer, ends = make(server.port, host="two.example"), Ends()
+        multiplexer.submit([ends.exchange()])
+        assert ends.next() == Answer(202, b"Sent.")
+
+
+def test_a_connection_that_rests_is_closed(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_IDLE_SECONDS", 0.05)
+    with serving(ACCEPTED) as server:
+        multiplexer, ends = make(server.port, timeout=0.2), Ends()
+        multiplexer.submit([ends.exchange()])
+        assert isinstance(ends.next(), Answer)
+        wait_until(lambda: server.open == 0, 3)
+        multiplexer.submit([ends.exchange()])
+        assert isinstance(ends.next(), Answer)
+        assert server.connections == 2
+
+
+def test_closing_waits_for_no_look_up_of_a_name(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    looking, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        looking.set()
+        go_on.wait(10)
+        return []
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", hang)
+    multiplexer, ends = make(free_port(), host="slow.example"), Ends()
+    multiplexer.submit([ends.exchange(), ends.exchange()])
+    assert looking.wait(5)
+    multiplexer.close()
+    stopped = [ends.next(0.5), ends.next(0.5)]
+    go_on.set()
+    assert [type(end) for end in stopped] == [NotSentError, NotSentError]
+    assert {end.code for end in stopped if isinstance(end, ExchangeError)} == {"stopped"}
+
+
+def test_closing_twice_and_without_a_first_exchange_is_nothing_special(make: Made) -> None:
+    with serving(ACCEPTED) as server:
+        unused, used, ends = make(server.port), make(server.port), Ends()
+        used.submit([ends.exchange()])
+        assert isinstance(ends.next(), Answer)
+        for multiplexer in (unused, used, unused, used):
+            multiplexer.close()
+        used.submit([ends.exchange()])
+        assert isinstance(ends.next(), NotSentError)
+
+
+def test_neither_requests_nor_receivers_are_shown() -> None:
+    assert repr(Exchange(b"password=sesame", print)) == "Exchange()"
