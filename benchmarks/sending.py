@@ -44,7 +44,7 @@ def text_of(number: int) -> str:
 
 @contextmanager
 def a_full_outbox(count: int, text: str | None = None) -> Iterator[Database]:
-    """A store on disk, opened as the daemon opens it, with so many messages of one agency that may go now.
+    """A store on disk, at rest, as the daemon opens it, with so many messages of one agency that may go now.
 
     Their texts are `text_of` their number, or all the same.
     """
@@ -53,6 +53,8 @@ def a_full_outbox(count: int, text: str | None = None) -> Iterator[Database]:
         database.open()
         database.checkpoint_aside()
         _fill(database, count, text)
+        with database.reading() as connection:  # a daemon at rest has done so
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
         yield database
         database.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from smsd.core.clock import Clock
 from smsd.core.model import MessageState, PartReceipt, Receipt, ReceiptVerdict
@@ -29,6 +30,7 @@ _SAID = {
 }
 
 
+@lru_cache(maxsize=64)  # a gateway says the same of most
 def detail_of(*words: str) -> str | None:
     """A provider's words as they may be kept: one short line that every database takes, without a full number."""
     return mask_numbers(clean_text(" ".join(filter(None, words))))[:_LONGEST_DETAIL] or None

@@ -26,6 +26,8 @@ _AT_HAND = 7
 The more, the more of them one commit records; a crash leaves them all unknown.
 """
 _LONGEST_FIELD = 200
+_QUOTED = {byte: quote_plus(bytes((byte,))) for byte in range(256)}
+"""A table of `quote_plus`, which by itself looks at one byte after another in Python."""
 _STATUS = re.compile(r"\bstat:([A-Za-z]{1,10})")
 _ERROR = re.compile(r"\berr:([0-9A-Za-z]{1,8})")
 
@@ -90,7 +92,7 @@ class KannelGateway:
     def request_for(self, message: Outgoing) -> bytes:
         """The whole request for one message."""
         to = quote_plus(format_number(message.phone, self._number_format))
-        text = quote_plus(message.text.encode("utf-8", "replace"))
+        text = message.text.encode("utf-8", "replace").decode("latin-1").translate(_QUOTED)
         parameters = f"{self._fixed}&to={to}&text={text}"
         if self._callback is not None:
             parameters += f"&dlr-mask={RECEIPT_MASK}&dlr-url={quote_plus(self._receipt_url(message.id))}"

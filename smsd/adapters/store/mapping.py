@@ -29,7 +29,6 @@ from smsd.services.ports import AgencyRecord
 _T = TypeVar("_T")
 
 AGENCY_COLUMNS = tuple(agencies.c[name] for name in AgencyRecord.__slots__)
-MESSAGE_COLUMNS = tuple(messages.c[name] for name in Message.__slots__)
 
 
 def agency_from(row: RowMapping) -> AgencyRecord:
@@ -37,7 +36,21 @@ def agency_from(row: RowMapping) -> AgencyRecord:
     return AgencyRecord(**row)
 
 
+def _as_kept(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column as the database keeps it: by the thousand, each instant is turned into one only once."""
+    return type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
+
+
+def message_columns(**instead: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+    """What `message_from` reads; ``instead``: other values of some columns."""
+    return tuple(_as_kept(instead.get(name, messages.c[name])) for name in Message.__slots__)
+
+
+MESSAGE_COLUMNS = message_columns()
 _STATE, _REASON = Message.__slots__.index("state"), Message.__slots__.index("reason")
+_INSTANTS = tuple(
+    index for index, name in enumerate(Message.__slots__) if isinstance(messages.c[name].type, Instant)
+)
 
 
 def message_from(row: Row[Any]) -> Message:
@@ -45,18 +58,14 @@ def message_from(row: Row[Any]) -> Message:
     values = list(row)
     values[_STATE] = MessageState(values[_STATE])
     values[_REASON] = Reason(values[_REASON]) if values[_REASON] else None
+    for index in _INSTANTS:
+        values[index] = _instant(values[index])
     return Message(*values)
-
-
-def _as_kept(name: str) -> ColumnElement[Any]:
-    """A column of `dossiers` as the database keeps it: by the thousand, each instant is turned into one only once."""
-    column = dossiers.c[name]
-    return type_coerce(column, BigInteger) if isinstance(column.type, Instant) else column
 
 
 _DOSSIER = tuple(Dossier.__slots__)
 TRACKED_COLUMNS = tuple(
-    _as_kept(name)
+    _as_kept(dossiers.c[name])
     for name in (
         *_DOSSIER,
         "position",

@@ -33,6 +33,7 @@ from smsd.adapters.store.mapping import (
     MESSAGE_COLUMNS,
     TRACKED_COLUMNS,
     chunks,
+    message_columns,
     message_content,
     message_from,
     record_events,
@@ -152,9 +153,8 @@ def _claimable() -> Select[Any]:
     """Queued messages that may go `now`, as they are once they are claimed."""
     column, now = messages.c, bindparam("now", type_=Instant)
     fresh = agencies.c.last_good_at + column.settle + literal_column("2") * agencies.c.interval
-    claimed = {"state": literal(MessageState.SENDING), "attempts": column.attempts + 1}
     return (
-        select(*(claimed.get(name, column[name]) for name in Message.__slots__))
+        select(*message_columns(state=literal(MessageState.SENDING), attempts=column.attempts + 1))
         .join(agencies, agencies.c.id == column.agency)
         .join(
             dossiers,
