@@ -1,6 +1,6 @@
 """How many messages a second the Kannel gateway hands to a real smsbox, beside a bare loop of `http.client`.
 
-    python -m benchmarks.gateway_kannel [--messages 4000] [--rounds 5] [--connections 8]
+    python -m benchmarks.gateway_kannel [--messages 12000] [--rounds 5] [--connections 8]
 
 Kannel is Debian's, configured as in docs/kannel.md, before a message centre that is a process of its own on the same
 machine, over loopback. All sides ask for receipts, over as many connections; the bare loop does no more than send the
@@ -140,7 +140,7 @@ def seconds_of_rest(kannel: Kannel) -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Print the medians and their ratio."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway_kannel")
-    parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--messages", type=int, default=12_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=8)
     options = parser.parse_args(arguments)
