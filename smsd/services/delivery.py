@@ -211,21 +211,22 @@ class Delivery:
 
         While the gateway still has enough under way, a moment is given to more: one commit then records many.
         """
-        now, more = self._clock.now(), _MOMENT if wait > 0 else 0.0
-        enough = self.gateway.window // 2
+        now, enough = self._clock.now(), self.gateway.window // 2
         try:
             answer = self._answers.get(timeout=wait) if wait > 0 else self._answers.get_nowait()
-            until = time.monotonic() + more
-            while True:
-                message = self._under_way.pop(answer[0], None) if answer is not None else None
-                if answer is not None and message is not None:
-                    self._link.judge(answer[1], now)
-                    self._unrecorded.append((message, answer[1]))
-                if self._answers.empty() and len(self._under_way) > enough and time.monotonic() < until:
-                    time.sleep(_LULL)
-                answer = self._answers.get_nowait()
         except queue.Empty:
             return
+        until = time.monotonic() + (_MOMENT if wait > 0 else 0.0)
+        while True:
+            message = self._under_way.pop(answer[0], None) if answer is not None else None
+            if answer is not None and message is not None:
+                self._link.judge(answer[1], now)
+                self._unrecorded.append((message, answer[1]))
+            while self._answers.empty():
+                if len(self._under_way) <= enough or time.monotonic() >= until:
+                    return
+                time.sleep(_LULL)
+            answer = self._answers.get_nowait()
 
     def _pause(self) -> float:
         """Seconds to wait for an answer before looking at the outbox again."""

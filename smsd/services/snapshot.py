@@ -27,7 +27,7 @@ from smsd.services.ports import RawRow
 from smsd.services.rowblocks import BucketSums, RowBlock
 
 _BLOCK = 500
-_RUN = 5_000
+_RUN = 20_000
 """So many rows are sorted at once, and stay in memory if there are no more."""
 _RUN_SIZE = 2 << 20
 """And at most so many characters of them."""

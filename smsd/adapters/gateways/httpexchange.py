@@ -23,6 +23,12 @@ LARGEST_ANSWER = 2 * LARGEST_BODY
 FRESH = 3.0
 """Seconds a connection may have been idle and still be used; servers close idle ones, and later ones may be closed."""
 CONNECT_SECONDS = 10.0
+IDLE_SECONDS = 5.0
+"""After so long an idle connection is closed."""
+PATIENCE = 4.0
+"""Seconds a gateway that is closed waits for answers before it cuts its connections."""
+LAST_PATIENCE = 0.8
+"""And then so many for its threads."""
 
 
 class ExchangeError(Exception):

@@ -1,6 +1,6 @@
 """An HTTP answer while it comes in, piece by piece, as `httptools` (llhttp, the parser of Node.js) reads it.
 
-Stricter than `http.client`: what two readers could take for two things is no answer. Kannel's answers are plain.
+What two readers could take for two things is no answer, nor is what is no HTTP/1; Kannel's answers are plain.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Reply:
         self._headed = False
         self._measured = False
         self._retry_after: float | None = None
+        self._waits = False
         self._status = 0
         self.complete = False
         self.may_follow = False
@@ -40,9 +41,7 @@ class Reply:
         self._room -= len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return NoAnswerError("unrecognised_answer", "the answer is not HTTP")
-        except httptools.HttpParserError:
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError):
             # what follows a whole answer belongs to nothing that was asked
             self.may_follow = False
             return None if self.complete else NoAnswerError("unrecognised_answer", "the answer is not HTTP")
@@ -82,16 +81,18 @@ class Reply:
         match name.lower():
             case b"content-length":
                 self._measured = True
-                self._size = (
-                    max(self._size, int(value)) if value.isdigit() and len(value) < 10 else self._size
-                )
+                self._announced = max(self._announced, int(value))
             case b"transfer-encoding":
                 self._measured = True
             case b"retry-after":
-                self._retry_after = seconds_of(value.decode("latin-1"))
+                # said twice it is not said
+                self._retry_after = None if self._waits else seconds_of(value.decode("latin-1"))
+                self._waits = True
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
+        if not self.complete and self._parser.get_http_version() not in ("1.0", "1.1"):
+            raise ValueError("another version of HTTP")  # which the parser hands on as its own error
         self._headed = True
 
     def on_body(self, body: bytes) -> None:
@@ -105,7 +106,7 @@ class Reply:
         if self.complete:
             return
         status = self._parser.get_status_code()
-        if status < 200:
+        if 100 <= status < 200:
             self._headed = self._measured = False
             return
         self.complete, self._status = True, status

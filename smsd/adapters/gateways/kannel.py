@@ -5,12 +5,15 @@ Nothing is repeated here: an answer that was lost is an unknown message, and the
 
 from __future__ import annotations
 
+import queue
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from urllib.parse import quote_plus, urlencode
 
-from smsd.adapters.gateways.httpexchange import Address, Answer, ExchangeError, Line, NotSentError
+import structlog
+
+from smsd.adapters.gateways.httpexchange import Address, Answer, ExchangeError, NotSentError
 from smsd.adapters.gateways.kannelanswers import RECEIPT_MASK, RECEIPT_TYPES, outcome_of
 from smsd.adapters.gateways.multiplexer import Exchange, Multiplexer
 from smsd.core.errors import ReceiptError
@@ -19,6 +22,8 @@ from smsd.core.phones import format_number
 from smsd.core.policy import Encoding
 from smsd.core.signing import Callback, is_genuine
 from smsd.services.ports import CheckResult, Done, Outgoing
+
+log = structlog.get_logger(__name__)
 
 _AT_HAND = 7
 """Messages that wait for each connection: Kannel answers within a millisecond or two, sooner than a commit takes.
@@ -65,7 +70,14 @@ class KannelGateway:
 
     def submit(self, messages: Sequence[Outgoing], done: Done) -> None:
         """Queue the messages for the connections."""
-        self._multiplexer.submit([self._exchange_of(message, done) for message in messages])
+        exchanges = []
+        for message in messages:
+            try:
+                exchanges.append(self._exchange_of(message, done))
+            except Exception as error:  # one that cannot be written must cost no other its way
+                log.error("gateway_failed", gateway=self.name, error=type(error).__name__)
+                done(message.id, Outcome(Verdict.RETRY, "failed", type(error).__name__))
+        self._multiplexer.submit(exchanges)
 
     def _exchange_of(self, message: Outgoing, done: Done) -> Exchange:
         return Exchange(self.request_for(message), lambda result: done(message.id, _outcome(result)))
@@ -75,15 +87,16 @@ class KannelGateway:
 
     def check(self) -> list[CheckResult]:
         """A request without a receiver: an account that is taken hears that the receiver is missing."""
-        line = Line(self._address, min(self._timeout, 10.0))
-        try:
-            answer = line.exchange(self._request(self._account))
-        except ExchangeError as error:
-            hint = "start Kannel's smsbox, or mend gateway.url in smsd.yaml"
-            return [CheckResult("kannel", "failed", f"no answer: {error.detail}", hint)]
-        finally:
-            line.close()
-        return [_judged(answer, self._address.authority)]
+        results: queue.SimpleQueue[Answer | ExchangeError] = queue.SimpleQueue()
+        timeout = min(self._timeout, 10.0)
+        once = Multiplexer(f"{self.name}-check", self._address, connections=1, timeout=timeout)
+        once.submit([Exchange(self._request(self._account), results.put)])
+        result = results.get()
+        once.close()
+        if isinstance(result, Answer):
+            return [_judged(result, self._address.authority)]
+        hint = "start Kannel's smsbox, or mend gateway.url in smsd.yaml"
+        return [CheckResult("kannel", "failed", f"no answer: {result.detail}", hint)]
 
     def close(self) -> None:
         """Wait for answers, 5 s at most, and let go."""

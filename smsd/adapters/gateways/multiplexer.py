@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
 import ssl
 import threading
 from collections import deque
@@ -22,8 +21,10 @@ from typing import Any
 import structlog
 
 from smsd.adapters.gateways.httpexchange import (
-    CONNECT_SECONDS,
     FRESH,
+    IDLE_SECONDS,
+    LAST_PATIENCE,
+    PATIENCE,
     Address,
     Answer,
     ExchangeError,
@@ -31,13 +32,9 @@ from smsd.adapters.gateways.httpexchange import (
     NotSentError,
 )
 from smsd.adapters.gateways.httpreply import Reply
+from smsd.adapters.gateways.opening import opened
 
 log = structlog.get_logger(__name__)
-
-_PATIENCE = 4.0
-"""Seconds `close` waits for answers before it cuts the connections."""
-_LAST_PATIENCE = 0.8
-_IDLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +69,12 @@ class Multiplexer:
     def submit(self, exchanges: Sequence[Exchange]) -> None:
         """Queue exchanges; after `close` they are given back as not sent. From any thread."""
         with self._lock:
-            if not self._closed:
-                if self._thread is None:
-                    self._start()
+            if not self._closed and (self._thread is not None or self._start()):
                 self.loop.call_soon_threadsafe(self._take, exchanges)
                 return
+            error = _not_begun() if self._closed else NotSentError("failed", "no thread can be started")
         for exchange in exchanges:
-            self.tell(exchange, _not_begun())
+            self.tell(exchange, error)
 
     def close(self) -> None:
         """Give back what no connection has taken up, wait for answers, then cut what still hangs: 5 s at most."""
@@ -88,15 +84,23 @@ class Multiplexer:
             return
         if first:
             self.loop.call_soon_threadsafe(self._stop)
-        self._thread.join(_PATIENCE + _LAST_PATIENCE)
+        self._thread.join(PATIENCE + LAST_PATIENCE)
 
     # the thread
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start it; False where no thread is to be had now."""
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(self._failed)
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self.loop.close()
+            log.error("gateway_failed", gateway=self._name, error=type(error).__name__)
+            return False
+        self._thread = thread
+        return True
 
     def _run(self) -> None:
         self.loop.run_forever()
@@ -119,7 +123,7 @@ class Multiplexer:
         for exchange in self._waiting:
             self.tell(exchange, _not_begun())
         self._waiting.clear()
-        self.loop.call_later(_PATIENCE, self._cut_off)
+        self.loop.call_later(PATIENCE, self._cut_off)
         self.go_on()
 
     def _cut_off(self) -> None:
@@ -153,18 +157,20 @@ class Multiplexer:
             for connection in self._idle:
                 connection.drop()
             self._idle.clear()
-            self.loop.call_soon(self.loop.stop)
+            # one turn later: what was cancelled lets go of its socket first
+            self.loop.call_soon(self.loop.call_soon, self.loop.stop)
 
     def give_next(self, connection: _Connection) -> None:
         """Let a connection that is free have the next exchange, or rest."""
-        if not self._waiting:
-            self._busy.discard(connection)
-            self._idle.append(connection)
-        elif connection.is_usable():
+        if not connection.is_usable():
+            self.let_go(connection)
+        elif self._waiting:
             self._busy.add(connection)
             connection.begin(self._waiting.popleft())
         else:
-            self.let_go(connection)
+            self._busy.discard(connection)
+            self._idle.append(connection)
+            connection.rest()
 
     def let_go(self, connection: _Connection) -> None:
         """Close a connection and forget it."""
@@ -176,7 +182,7 @@ class Multiplexer:
     async def _open_for(self, exchange: Exchange) -> None:
         """Open a connection and begin the exchange on it."""
         until = self.loop.time() + self.timeout
-        result = await self._opened(until)
+        result = await opened(self.address, self._tls, lambda: _Connection(self), until)
         task = asyncio.current_task()
         if task is None or self._opening.pop(task, None) is None:
             return  # it has been given back meanwhile
@@ -187,70 +193,9 @@ class Multiplexer:
             self.tell(exchange, result)
             self.go_on()
 
-    async def _opened(self, until: float) -> _Connection | ExchangeError:
-        authority = self.address.authority
-        try:
-            async with asyncio.timeout(min(CONNECT_SECONDS, until - self.loop.time())):
-                return await self._open()
-        except TimeoutError:
-            return NotSentError("connect_timeout", f"{authority} does not answer")
-        except ssl.SSLCertVerificationError as error:
-            return NotSentError("certificate", f"{authority}: {error.verify_message}")
-        except ssl.SSLError as error:
-            return NotSentError("not_connected", f"{authority}: {type(error).__name__} in TLS")
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            return NotSentError("not_connected", f"{authority}: {reason}")
-
-    async def _open(self) -> _Connection:
-        """Over the first of the host's addresses that takes it. Raises OSError or UnicodeError."""
-        *others, last = await _addresses_of(self.loop, self.address)
-        name = self.address.host if self._tls is not None else None
-        for host in others:
-            try:
-                return await self._open_at(host, name)
-            except ConnectionError:
-                continue
-        return await self._open_at(last, name)
-
-    async def _open_at(self, host: str, name: str | None) -> _Connection:
-        port = self.address.port
-        made = self.loop.create_connection(
-            lambda: _Connection(self), host, port, ssl=self._tls, server_hostname=name
-        )
-        return (await made)[1]
-
 
 def _not_begun() -> NotSentError:
     return NotSentError("stopped", "smsd is stopping")
-
-
-async def _addresses_of(loop: asyncio.AbstractEventLoop, address: Address) -> list[str]:
-    """The host's addresses. Looked up in a thread that may be left behind: nothing ends a look-up that hangs."""
-    found: asyncio.Future[list[str]] = loop.create_future()
-
-    def tell(result: list[str] | OSError | UnicodeError) -> None:
-        if found.done():
-            return
-        if isinstance(result, list):
-            found.set_result(result)
-        else:
-            found.set_exception(result)
-
-    def look_up() -> None:
-        result: list[str] | OSError | UnicodeError
-        try:
-            entries = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-            result = [str(entry[4][0]) for entry in entries]
-        except (OSError, UnicodeError) as error:
-            result = error
-        try:
-            loop.call_soon_threadsafe(tell, result)
-        except RuntimeError:
-            return  # the loop has ended meanwhile
-
-    threading.Thread(target=look_up, name="look-up", daemon=True).start()
-    return await found
 
 
 class _Connection(asyncio.Protocol):
@@ -279,17 +224,29 @@ class _Connection(asyncio.Protocol):
         """Whether the server has neither closed it nor said anything unasked, as far as can be seen now."""
         if self._transport.is_closing() or self._owner.loop.time() - self._used_at > FRESH:
             return False
-        # what TLS has to say of itself is no reason to close, and the loop notices an end soon enough
-        return self._owner.address.tls or not self._readable.poll(0)
+        return not self._readable.poll(0)
 
     def begin(self, exchange: Exchange, until: float | None = None) -> None:
         """Send its request; ``until`` when its answer has to be there."""
         self._exchange = exchange
         self._reply = Reply()
         self._until = self._owner.loop.time() + self._owner.timeout if until is None else until
+        if self._transport.is_closing():  # and perhaps closed: nobody would tell so once more
+            self._unsent = True
+            error = NotSentError("not_sent", f"{self._owner.address.authority} closed the connection at once")
+            self._owner.loop.call_soon(self.fail, error)
+            return
         self._transport.write(exchange.request)
         # a first write that failed let nothing out; TLS cannot tell that
         self._unsent = self._transport.is_closing() and not self._owner.address.tls
+        self._watch()
+
+    def rest(self) -> None:
+        """Nothing is to be sent over it now."""
+        self._until = self._owner.loop.time() + IDLE_SECONDS
+        if self._timer is not None:  # it is an exchange's, which may take longer
+            self._timer.cancel()
+            self._timer = None
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -309,8 +266,8 @@ class _Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._exchange is None:
             self._owner.let_go(self)
-        elif exc is not None:
-            reason = getattr(exc, "strerror", None) or type(exc).__name__
+        elif self._unsent or exc is not None:
+            reason = "closed" if exc is None else getattr(exc, "strerror", None) or type(exc).__name__
             authority = self._owner.address.authority
             if self._unsent:
                 self.fail(NotSentError("not_sent", f"{authority}: {reason} while sending"))
@@ -337,17 +294,26 @@ class _Connection(asyncio.Protocol):
         """The answer is whole: let the next request out, then tell."""
         exchange, self._exchange = self._exchange, None
         reply, self._used_at = self._reply, self._owner.loop.time()
-        self._until = self._used_at + _IDLE_SECONDS
-        if reply.may_follow:
+        try:
+            if not reply.may_follow:
+                self._owner.let_go(self)
+            elif self._owner.address.tls:
+                # the end of TLS may have come in the same piece as the answer, and is told only after it
+                self._owner.loop.call_soon(self._go_on)
+            else:
+                self._owner.give_next(self)
+        finally:
+            if exchange is not None:
+                self._owner.tell(exchange, reply.answer())
+        self._owner.go_on()
+
+    def _go_on(self) -> None:
+        if self._exchange is None:
             self._owner.give_next(self)
-        else:
-            self._owner.let_go(self)
-        if exchange is not None:
-            self._owner.tell(exchange, reply.answer())
         self._owner.go_on()
 
     def _watch(self) -> None:
-        """See to `_until`. The timer in hand may be early, and is then set anew when it rings: most never have to."""
+        """See to `_until`. A timer in hand may be early, and is set anew when it rings: most never have to."""
         if self._timer is None:
             self._timer = self._owner.loop.call_at(self._until, self._ring)
 

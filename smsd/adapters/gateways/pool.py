@@ -13,16 +13,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from smsd.adapters.gateways.httpexchange import Line
+from smsd.adapters.gateways.httpexchange import IDLE_SECONDS, LAST_PATIENCE, PATIENCE, Line
 from smsd.core.model import Outcome, Verdict
 from smsd.services.ports import Done, Outgoing
 
 log = structlog.get_logger(__name__)
-
-_PATIENCE = 4.0
-"""Seconds `close` waits for answers before it cuts the connections."""
-_LAST_PATIENCE = 0.8
-_IDLE_SECONDS = 5.0
 
 _STOPPING = Outcome(Verdict.RETRY, "stopped", "smsd is stopping")
 _CUT_OFF = Outcome(Verdict.UNKNOWN, "stopped", "smsd stopped before the answer came")
@@ -107,7 +102,7 @@ class SenderPool:
         with self._lock:
             self._closed = True
             senders = list(self._senders)
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         for attempt in self._not_taken_up():
             attempt.answer(_STOPPING)
         for _ in senders:
@@ -115,7 +110,7 @@ class SenderPool:
         _join(senders, until)
         for sender in senders:
             sender.cut_off()
-        _join(senders, until + _LAST_PATIENCE)
+        _join(senders, until + LAST_PATIENCE)
 
     def _start(self) -> None:
         while len(self._senders) < self._connections:
@@ -167,7 +162,7 @@ class _Sender:
 
     def _next(self) -> Attempt | None:
         try:
-            return self._waiting.get(timeout=_IDLE_SECONDS)
+            return self._waiting.get(timeout=IDLE_SECONDS)
         except queue.Empty:
             self._line.close()
             return self._waiting.get()

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -201,6 +202,13 @@ def test_how_long_to_wait_is_read_from_the_answer(
     raw = f"HTTP/1.1 503 X\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode()
     server.next(Reply(raw=raw, taken=False))
     assert send(kannel).retry_after == seconds
+
+
+def test_one_message_that_cannot_be_written_costs_no_other_its_way(kannel: KannelGateway) -> None:
+    answers, broken = Answers(), replace(an_outgoing(2), phone="84\ud800")
+    kannel.submit([an_outgoing(1), broken, an_outgoing(3)], answers)
+    outcomes = answers.wait(3)
+    assert [outcomes[an_outgoing(n).id].verdict for n in (1, 2, 3)] == [V.ACCEPTED, V.RETRY, V.ACCEPTED]
 
 
 # no answer: what is certain
