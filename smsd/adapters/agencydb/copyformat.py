@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from operator import itemgetter
+from functools import lru_cache
+from operator import itemgetter, methodcaller
 
 from smsd.adapters.agencydb.digests import digests_of
 from smsd.adapters.agencydb.faults import READ_FAILED, Place, fault
@@ -36,8 +37,7 @@ _NO_DATE = "a date that no calendar has"
 """Infinity, or a year beyond 9999: told as an impossible date."""
 
 
-def _text(field: bytes) -> object:
-    return field.decode("utf-8", "replace")
+_text: Callable[[bytes], object] = methodcaller("decode", "utf-8", "replace")
 
 
 def _date(field: bytes) -> object:
@@ -47,6 +47,7 @@ def _date(field: bytes) -> object:
         return _NO_DATE
 
 
+@lru_cache(maxsize=4096)  # appointed days have many dossiers
 def _timestamp(field: bytes) -> object:
     try:
         return _EPOCH + timedelta(microseconds=int.from_bytes(field, "big", signed=True))
@@ -54,6 +55,7 @@ def _timestamp(field: bytes) -> object:
         return _NO_DATE
 
 
+@lru_cache(maxsize=4096)
 def _timestamptz(field: bytes) -> object:
     try:
         return _EPOCH_UTC + timedelta(microseconds=int.from_bytes(field, "big", signed=True))
@@ -117,8 +119,9 @@ class Layout:
                 if length < 0:
                     values.append(None)
                 else:
-                    values.append(read(row[at : at + length]))
-                    at += length
+                    end = at + length
+                    values.append(read(row[at:end]))
+                    at = end
         except struct.error:
             raise self._no_row() from None
         if at != len(row) or row[:2] != self._count:

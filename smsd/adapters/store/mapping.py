@@ -8,7 +8,16 @@ from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Row, RowMapping, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Row,
+    RowMapping,
+    select,
+    type_coerce,
+)
 
 from smsd.adapters.store.bulk import BulkInsert
 from smsd.adapters.store.schema import (
@@ -94,6 +103,13 @@ def tracked_from(row: Sequence[Any]) -> Tracked:
         gone_at is not None,
         _instant(done_since),
     )
+
+
+def rows_of(result: CursorResult[Any]) -> Iterable[Sequence[Any]]:
+    """A query's rows as the driver gives them, for columns that are asked for as they are kept."""
+    rows = result.cursor.fetchall() if result.cursor is not None else ()
+    result.close()
+    return rows
 
 
 def _instant(micros: int | None) -> datetime | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from itertools import chain
 
 from sqlalchemy import (
     Connection,
@@ -33,6 +32,30 @@ from smsd.services.snapshot import MANY_ROWS, KnownDigests
 _DIGESTS_AT_ONCE = 10_000
 
 
+_DIGEST_TEXT = (
+    "SELECT group_concat(digest), max(code), count(*) FROM (SELECT code, digest FROM dossiers"
+    " WHERE agency = ? AND code > ? AND gone_at IS NULL ORDER BY code LIMIT ?)"
+)
+
+
+def _digest_texts(connection: Connection, agency: str) -> Iterator[str]:
+    """An agency's digests as texts with commas between: SQLite writes a million in half the time of rows."""
+    last, count = "", _DIGESTS_AT_ONCE
+    while count == _DIGESTS_AT_ONCE:
+        given = (agency, last, _DIGESTS_AT_ONCE)
+        text, last, count = connection.exec_driver_sql(_DIGEST_TEXT, given).one()
+        if count:
+            yield text
+
+
+def _numbers_in(text: str, *, many: bool) -> Iterable[int]:
+    if not many:
+        return map(int, text.split(","))
+    from smsd.adapters.store.manydigests import numbers_in  # noqa: PLC0415 - see MANY_ROWS
+
+    return numbers_in(text)
+
+
 class SnapshotStore:
     """The part of the state store that polling works on."""
 
@@ -52,14 +75,15 @@ class SnapshotStore:
 
     def digests(self, agency: str) -> KnownDigests:
         """The digests of all dossiers of an agency that are not gone."""
-        query = select(dossiers.c.digest).where(dossiers.c.agency == agency, dossiers.c.gone_at.is_(None))
         digests = array("q")
         with self._database.reading() as connection:
-            if self._database.is_sqlite:  # a million; as rows of SQLAlchemy's they take twice the time
-                cursor = connection.execute(query).cursor
-                while rows := cursor.fetchmany(_DIGESTS_AT_ONCE):
-                    digests.extend(chain.from_iterable(rows))
+            if self._database.is_sqlite:
+                for text in _digest_texts(connection, agency):
+                    digests.extend(_numbers_in(text, many=len(digests) >= MANY_ROWS))
             else:
+                query = select(dossiers.c.digest).where(
+                    dossiers.c.agency == agency, dossiers.c.gone_at.is_(None)
+                )
                 found = connection.execution_options(yield_per=_DIGESTS_AT_ONCE).execute(query)
                 digests.extend(found.scalars())
         if len(digests) < MANY_ROWS:

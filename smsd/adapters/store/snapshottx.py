@@ -36,6 +36,7 @@ from smsd.adapters.store.mapping import (
     message_from,
     record_events,
     remember,
+    rows_of,
     tracked_from,
 )
 from smsd.adapters.store.reports import record_findings
@@ -101,7 +102,7 @@ class SnapshotTx:
         found: dict[str, tuple[Tracked, int]] = {}
         for part in chunks(codes):
             query = select(*TRACKED_COLUMNS).where(self._mine(), dossiers.c.code.in_(part))
-            for row in self._connection.execute(query):
+            for row in rows_of(self._connection.execute(query)):
                 found[row[0]] = tracked_from(row), row[-1]
         return found
 
