@@ -141,6 +141,9 @@ def process_killed(ward: Ward) -> Fault:
     return ward.failed()
 
 
+NO_PLACE = "connection slots are reserved"
+
+
 def full(ward: Ward) -> Fault:
     with ExitStack() as stack:
 
@@ -155,6 +158,9 @@ def full(ward: Ward) -> Fault:
             pass
         ward.ask(f"SELECT pg_terminate_backend(pid) {SESSIONS}")
         wait_until(taken, step=0.001)  # the place of smsd's own connection, before it comes back for it
+        wait_until(
+            lambda: NO_PLACE in ward.failed()[1]
+        )  # a read that was cut off just then tells of that first
         return ward.failed()
 
 
@@ -176,7 +182,7 @@ CASES: dict[str, tuple[str, Callable[[Ward], Fault], str, str]] = {
         "PostgreSQL refuses connections (max_connections)",
         full,
         "unreachable",
-        "connection slots are reserved",
+        NO_PLACE,
     ),
 }
 
