@@ -38,6 +38,11 @@ WHY_WAITING = {
     MessageState.SENDING: "handed to the gateway, the answer is waited for",
 }
 
+WHY_WAITING_AGAIN = (
+    "handed over once more, and that answer was lost too: "
+    "a receipt is waited for; without one it expires and is listed"
+)
+
 _HIDDEN = ("phone", "code_folded", "digest")
 
 
@@ -75,6 +80,8 @@ def _why(session: Session, message: dict[str, Any], agency: dict[str, Any], doss
         return f"the gateway took it; {receipt}"
     if state is MessageState.QUEUED:
         return _why_queued(session, message, agency, dossier)
+    if state is MessageState.UNKNOWN and message["possible_duplicate"]:
+        return WHY_WAITING_AGAIN
     return WHY_WAITING[state].format(agency=message["agency"])
 
 

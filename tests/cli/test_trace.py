@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 
 import pytest
@@ -152,9 +154,24 @@ def stale(office: Office) -> None:
     poll(office)
 
 
+def answer_lost(office: Office) -> None:
+    """As a gateway leaves it that took the request and never answered."""
+    ready_and_polled(office)
+    with closing(sqlite3.connect(office.folder / "smsd.db")) as store, store:
+        store.execute("UPDATE messages SET state = 'unknown', attempts = attempts + 1")
+
+
+def answer_lost_again(office: Office) -> None:
+    answer_lost(office)
+    with closing(sqlite3.connect(office.folder / "smsd.db")) as store, store:
+        store.execute("UPDATE messages SET possible_duplicate = 1")
+
+
 @pytest.mark.parametrize(
     ("story", "said"),
     [
+        (answer_lost, "a receipt is waited for, else it is sent once more"),
+        (answer_lost_again, "a receipt is waited for; without one it expires and is listed"),
         (in_work, "no message: its position in_progress has no notice"),
         (closed_at_once, "no message: its position closed has no notice"),
         (by_configuration, "no message: it came into result_ready by a change of configuration"),
