@@ -394,6 +394,13 @@ def test_over_tls_a_close_without_a_word_is_noticed_before_the_next_request(
     make: Made, tls: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context, certificate = tls
+    feed = module.Reply.feed
+
+    def slowly(reply: module.Reply, data: bytes) -> NoAnswerError | None:
+        time.sleep(0.02)  # so that the server has closed by then, if it is about to
+        return feed(reply, data)
+
+    monkeypatch.setattr(module.Reply, "feed", slowly)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with Server.at(0, ACCEPTED, tls=context, answers_each=2) as server:
         address = Address.of(f"https://localhost:{server.port}/")
@@ -401,7 +408,7 @@ def test_over_tls_a_close_without_a_word_is_noticed_before_the_next_request(
         multiplexer.submit([ends.exchange() for _ in range(40)])
         found = [ends.next() for _ in range(40)]
         multiplexer.close()
-    # the server may close just after it was looked at
+    # on a busy machine the server may be later than that
     assert sum(isinstance(end, NoAnswerError) for end in found) <= 4
     assert server.connections >= 18
 
