@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 _IDLE = 0.2
 """Seconds between looks at the outbox when nothing happens."""
 _MOMENT = 0.02
-"""Seconds for which further answers are waited for."""
+"""Seconds for which further answers are waited for, in steps of `_LULL`."""
 _LULL = 0.002
 """Seconds slept between looks at the answers meanwhile: to be woken by each of them costs more than to look."""
 _RETURNED = frozenset({MessageState.QUEUED, MessageState.UNKNOWN})

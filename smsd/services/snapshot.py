@@ -1,7 +1,8 @@
 """Snapshots: what a read keeps of a view, which is only what changed.
 
 Memory follows what changed, not what exists: rows whose digest is known are dropped at once, changed ones are laid
-aside on disk beyond five thousand. Nothing is decided here; how a view is read stands in `reading`.
+aside on disk beyond twenty thousand, or two million characters. Nothing is decided here; how a view is read stands in
+`reading`.
 """
 
 from __future__ import annotations
